@@ -1,0 +1,91 @@
+"""Sessions for users (quickstart, reproduce-*, profile) and developers (tests, lint, types, bench).
+
+Every session has an environment of its own, made by uv from `uv.lock`; with uv's cache that takes seconds.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+OUT = Path("reports/out")
+TARGETS = ("table1", "table13", "table14", "figure20", "figure21")
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the locked environment into the session's own."""
+    session.run_install(
+        "uv",
+        "sync",
+        "--locked",
+        "--quiet",
+        *(f"--extra={extra}" for extra in extras),
+        f"--python={session.virtualenv.location}",
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Measure on the embedded scene: table 14 up to 1024 px, figures 20 and 21 and a token map, in minutes."""
+    install(session)
+    session.run("dvbench", "doctor")
+    session.run("dvbench", "show", "tokens", "--out", str(OUT))
+    session.run("dvbench", "reproduce", "table14", "figure20", "figure21", "--out", str(OUT), *session.posargs)
+    session.log(f"tables, figures and the token map are in {OUT}")
+
+
+def _reproduce(session: nox.Session, target: str) -> None:
+    install(session)
+    session.run("dvbench", "reproduce", target, *session.posargs)
+
+
+for _target in TARGETS:
+
+    @nox.session(name=f"reproduce-{_target}")
+    def _session(session: nox.Session, target: str = _target) -> None:
+        """Run what is missing for a table or figure of the paper and draw it; options go behind `--`."""
+        _reproduce(session, target)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""
+    install(session, "dev")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    install(session, "dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install(session, "dev")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare speeds as ratios within one run; the figures go to reports/out/bench.json."""
+    install(session, "dev")
+    OUT.mkdir(parents=True, exist_ok=True)
+    session.run(
+        "pytest",
+        "tests/benchmarks",
+        "--benchmark-only",
+        "--override-ini=addopts=",
+        "--override-ini=python_files=bench_*.py",
+        "--override-ini=python_functions=bench_*",
+        f"--benchmark-json={OUT / 'bench.json'}",
+        *session.posargs,
+    )
