@@ -1,0 +1,1 @@
+"""What a run leaves behind: records, their statistics, and the tables and figures drawn from them."""

@@ -1,0 +1,101 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from reports.record import MEASURES, SCHEMA, Measure, Record, RecordError, Status
+
+RECORD = Record(
+    cell={"model": "dynamicvis_b", "resolution": 2048, "dtype": "fp32", "compile": False, "image": None},
+    identity="0123456789abcdef",
+    status=Status.OK,
+    reason="",
+    measures={
+        "latency_ms": Measure(97.18, "ms", "measured", samples=(97.2, 97.18, 97.1)),
+        "max_batch_size": Measure(None, "1", "measured", note="not searched"),
+    },
+    environment={"torch": "2.15.0", "threads": 2, "gpu": None, "flags": {"tf32": False}},
+    created="2026-11-23T12:00:00+00:00",
+    command="dvbench profile --res 2048",
+    group="a1",
+)
+
+
+def test_a_record_comes_back_equal() -> None:
+    assert Record.from_json(RECORD.to_json(), "here") == RECORD
+
+
+def test_equal_records_give_the_same_text() -> None:
+    shuffled = Record.from_json(json.dumps(dict(reversed(json.loads(RECORD.to_json()).items()))), "here")
+    assert shuffled.to_json() == RECORD.to_json()
+    assert RECORD.to_json().endswith("}\n")
+
+
+def _changed(**changes: object) -> str:
+    return json.dumps(json.loads(RECORD.to_json()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (RECORD.to_json()[:-20], "line 42"),
+        ("[]", "not a JSON object"),
+        (_changed(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads schema {SCHEMA}"),
+        (_changed(colour="red"), "unknown colour"),
+        (_changed(status="fine"), "fine"),
+        (_changed(identity="../../etc"), "not a hash"),
+        (_changed(cell=[]), "cell is not a JSON object"),
+        (_changed(measures={"latency_ms": 3.0}), "latency_ms is not a JSON object"),
+        (_changed(measures={"latency_ms": {"value": 3.0}}), "latency_ms lacks how, note, samples, unit"),
+        (
+            _changed(
+                measures={"latency_ms": {"value": "3", "unit": "ms", "how": "measured", "samples": [], "note": ""}}
+            ),
+            "not a number",
+        ),
+    ],
+)
+def test_corrupt_text_is_one_line_with_the_source_and_what_to_do(text: str, names: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        Record.from_json(text, "records/x.json")
+    message = str(caught.value)
+    assert message.startswith("records/x.json: ")
+    assert names in message
+    assert message.endswith("remove it and measure the cell again")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(RECORD.to_json())))
+def test_every_key_but_the_version_is_asked_for_by_name(key: str) -> None:
+    data = json.loads(RECORD.to_json())
+    del data[key]
+    with pytest.raises(RecordError, match=f"record lacks {key}"):
+        Record.from_json(json.dumps(data), "here")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_lacks_is_not_written(value: float) -> None:
+    record = Record(**vars(RECORD) | {"measures": {"latency_ms": Measure(value, "ms", "measured")}})
+    with pytest.raises(RecordError, match="store finite numbers"):
+        record.to_json()
+
+
+def test_a_measure_says_how_it_was_made() -> None:
+    with pytest.raises(RecordError, match="use one of measured, counted, predicted, estimated"):
+        Measure(1.0, "ms", "guessed")  # type: ignore[arg-type]
+
+
+def test_only_settled_cells_are_done() -> None:
+    assert {status for status in Status if status.done} == {Status.OK, Status.OOM, Status.OOM_PREDICTED}
+
+
+def test_every_measure_has_a_unit_and_a_meaning() -> None:
+    assert all(unit and meaning for unit, meaning in MEASURES.values())
+    assert {unit for name, (unit, _) in MEASURES.items() if name.endswith("_bytes")} == {"B"}
+    assert {unit for name, (unit, _) in MEASURES.items() if name.endswith("_ms")} == {"ms"}
+
+
+def test_importing_the_record_pulls_in_nothing_heavy() -> None:
+    code = "import sys, reports.record; print(*{'pandas', 'matplotlib', 'numpy', 'torch', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"  # noqa: S603
