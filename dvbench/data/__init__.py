@@ -1,0 +1,1 @@
+"""Images and datasets: scene files for the profiler and the embedded tree-crown sample."""
