@@ -1,0 +1,143 @@
+"""The Mamba mixer, run along several paths with one projection in and one out."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.scan import selective_scan
+
+PATHS = ("forward", "reverse", "shuffle")
+MERGES = ("mean", "gate")
+
+
+def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False) -> Tensor:
+    """Convolve each channel along time, seeing only past steps (future steps for `reverse`).
+
+    Written as one multiply-add for each tap: in this layout several times faster than a grouped `conv1d`.
+
+    Args:
+        sequence: (batch, length, channels).
+        weight: (channels, 1, taps), the last tap meets the current step, as in a causal `nn.Conv1d`.
+        bias: (channels).
+        reverse: run from the last step to the first. Outputs stay at their steps.
+
+    Returns:
+        Like `sequence`.
+    """
+    length, taps = sequence.shape[1], weight.shape[2]
+    past = taps - 1
+    padded = F.pad(sequence, (0, 0, 0, past) if reverse else (0, 0, past, 0))
+    kernel = weight[:, 0].T.contiguous()
+    output = torch.addcmul(bias, padded[:, past : past + length], kernel[0 if reverse else past])
+    for tap in range(past):
+        output.addcmul_(padded[:, tap : tap + length], kernel[past - tap if reverse else tap])
+    return output
+
+
+class Mamba(nn.Module):
+    """Mamba-1 (arXiv 2312.00752, figure 3), taken apart so that several paths can share its projections.
+
+    Args:
+        width: channels of the tokens.
+        states: numbers of state for each inner channel.
+        expand: inner channels for each channel of the tokens.
+        taps: width of the causal convolution.
+        scan: backend of the selective scan.
+    """
+
+    def __init__(self, width: int, *, states: int = 16, expand: int = 2, taps: int = 4, scan: str = "auto") -> None:
+        super().__init__()
+        inner = expand * width
+        self.rank = math.ceil(width / 16)
+        self.states = states
+        self.scan = scan
+        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, taps, groups=inner)
+        self.x_proj = nn.Linear(inner, self.rank + 2 * states, bias=False)
+        self.dt_proj = nn.Linear(self.rank, inner)
+        self.A_log = nn.Parameter(torch.arange(1, states + 1, dtype=torch.float32).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, width, bias=False)
+
+    def run(self, x: Tensor, z: Tensor, *, reverse: bool = False) -> Tensor:
+        """Run what has a direction: convolution, input-dependent parameters, scan and gate.
+
+        Args:
+            x: (batch, length, inner), first half of `in_proj`.
+            z: like `x`, second half.
+            reverse: run from the last step to the first. Outputs stay at their steps.
+
+        Returns:
+            Like `x`, still to go through `out_proj`.
+        """
+        assert self.conv1d.bias is not None
+        u = F.silu(causal_conv(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse), inplace=True)
+        dt, B, C = self.x_proj(u).split([self.rank, self.states, self.states], dim=-1)
+        delta = F.linear(dt, self.dt_proj.weight)  # its bias is added inside the scan, in float32
+        A = -torch.exp(self.A_log if self.A_log.dtype == torch.float64 else self.A_log.float())
+        return selective_scan(u, delta, A, B, C, self.D, z, self.dt_proj.bias, reverse=reverse, backend=self.scan)
+
+
+class PathMixer(nn.Module):
+    """RMSNorm and one Mamba along one to three paths, merged (arXiv 2503.16426, section 3.3 and table 15).
+
+    The published graph calls the whole Mamba on the sequence and on its flipped copy. Norm and projections act token by
+    token, so they commute with any reordering and, being linear, `out_proj` commutes with the merge: each runs once.
+
+    Args:
+        width: channels of the tokens.
+        paths: which of `PATHS` run, each at most once. `shuffle` draws one permutation a call, in eval mode too.
+        merge: `mean`, or `gate`: softmax over paths of a linear layer on the paths' means, one weight a path and image.
+        mamba: arguments of `Mamba`.
+
+    Raises:
+        ValueError: an unknown path or merge.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        paths: Sequence[str] = ("forward", "reverse"),
+        merge: str = "mean",
+        states: int = 16,
+        scan: str = "auto",
+    ) -> None:
+        super().__init__()
+        if not paths or len(set(paths)) < len(paths) or not set(paths) <= set(PATHS):
+            raise ValueError(f"paths {tuple(paths)}: choose one or more of {', '.join(PATHS)}, each once")
+        if merge not in MERGES:
+            raise ValueError(f"unknown merge '{merge}': choose from {', '.join(MERGES)}")
+        self.paths = tuple(paths)
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.mamba = Mamba(width, states=states, scan=scan)
+        gates = len(self.paths) if merge == "gate" and len(self.paths) > 1 else 0
+        self.gate = nn.Linear(gates * width, gates, bias=False) if gates else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix tokens (batch, length, width) along their order; returns the same shape, without the residual."""
+        x, z = self.mamba.in_proj(self.norm(tokens)).chunk(2, dim=-1)
+        if self.gate is None:
+            mixed = self._path(self.paths[0], x, z)
+            for path in self.paths[1:]:
+                mixed += self._path(path, x, z)
+            mixed /= len(self.paths)
+        else:
+            mixed = self._gated([self._path(path, x, z) for path in self.paths], self.gate)
+        out: Tensor = self.mamba.out_proj(mixed)
+        return out
+
+    def _path(self, path: str, x: Tensor, z: Tensor) -> Tensor:
+        if path != "shuffle":
+            return self.mamba.run(x, z, reverse=path == "reverse")
+        order = torch.randperm(x.shape[1], device=x.device)
+        return self.mamba.run(x[:, order], z[:, order])[:, order.argsort()]
+
+    def _gated(self, outputs: list[Tensor], gate: nn.Linear) -> Tensor:
+        # The gate sees each path's mean after out_proj; the mean and out_proj commute.
+        means = torch.cat([self.mamba.out_proj(output.mean(dim=1)) for output in outputs], dim=-1)
+        weights = gate(means).softmax(dim=-1)
+        return torch.einsum("pbld,bp->bld", torch.stack(outputs), weights)

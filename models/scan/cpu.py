@@ -1,0 +1,110 @@
+"""Selective scan on CPU tensors: 16 channels at once in a vector, batch items and groups of channels in threads."""
+
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_BLOCKS_PER_JOB = 64  # with 16 states, 128 KiB of states and decay rates: they stay in the second-level cache
+
+
+def selective_scan_cpu(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> Tensor:
+    """Scan with a compiled kernel that fuses softplus, scan, skip and gate; equations in `models.scan.selective_scan`.
+
+    Computes in float32, not differentiable. Views of float32 are read in place if their channels lie one after the
+    other, and nothing of size (batch, length, channels, N) is made. Runs `torch.get_num_threads()` threads; the result
+    has the same bits for any number of them.
+
+    Args:
+        u: (batch, length, channels); float32, bfloat16 or float16, like all that follow.
+        delta: like `u`.
+        A: (channels, N); softplus(delta + delta_bias) A has to stay below 88, as it does for any negative A.
+        B: (batch, length, N).
+        C: (batch, length, N).
+        D: (channels), or None for no skip.
+        z: like `u`, or None for no gate.
+        delta_bias: (channels), or None.
+        reverse: run from the last step to the first.
+
+    Returns:
+        Like `u`, contiguous.
+
+    Raises:
+        TypeError: a tensor has another dtype.
+    """
+    from models.scan._cpu_kernel import LANES, scan  # noqa: PLC0415 (imports Numba and compiles: seconds)
+
+    for tensor in (u, delta, A, B, C, D, z, delta_bias):
+        if tensor is not None and tensor.dtype not in _DTYPES:
+            raise TypeError(f"cpu scan: computes in float32 and got {tensor.dtype}; use the backend 'reference'")
+    batch, length, channels = u.shape
+    blocks = math.ceil(channels / LANES)
+    width = blocks * LANES
+    rates = _float_rows(A.T, width) * math.log2(math.e)
+    decay = rates.view(-1, blocks, LANES).transpose(0, 1).contiguous()
+    state = torch.zeros(batch, *decay.shape)
+    out = torch.empty(batch, length, width)
+    no_gate, no_vector = u[:, :0], u.new_zeros(channels)
+    inputs = (
+        _float_rows(u, width),
+        _float_rows(delta, width),
+        B.detach().float(),
+        C.detach().float(),
+        _float_rows(no_gate if z is None else z, width),
+        decay,
+        _float_rows(no_vector if D is None else D, width),
+        _float_rows(no_vector if delta_bias is None else delta_bias, width),
+    )
+    arguments = (*(x.numpy() for x in inputs), reverse, state.numpy(), out.numpy())
+
+    def run(job: tuple[int, int, int]) -> None:
+        scan(*arguments, *job)
+
+    threads = torch.get_num_threads()
+    list(_pool(threads, os.getpid()).map(run, _jobs(batch, blocks, threads)))
+    return out[..., :channels].contiguous().to(u.dtype)
+
+
+def _float_rows(x: Tensor, width: int) -> Tensor:
+    """Return `x` in float32 with stride 1 in its last dimension, zeros appended to make that `width` long."""
+    x = x.detach().float()
+    if x.shape[-1] < width:
+        return F.pad(x, (0, width - x.shape[-1]))
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _jobs(batch: int, blocks: int, threads: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (item, first block, block after the last), as many a thread for each thread where the blocks allow it."""
+    even = threads // math.gcd(batch, threads)
+    pieces = even * math.ceil(blocks / _BLOCKS_PER_JOB / even)
+    size = math.ceil(blocks / pieces)
+    for item in range(batch):
+        for first in range(0, blocks, size):
+            yield item, first, min(first + size, blocks)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 (a forked process needs threads of its own)
+    """Return the threads that run jobs; the kernel releases Python's lock.
+
+    Not Numba's own threads: its portable layer aborts when two threads of a program call it, its OpenMP layer adds a
+    second pool that spins beside torch's, and compiling for either takes longer. Ours also flush denormals: a state
+    that fades out after the input went to 0 would else be 30 times slower.
+    """
+    return ThreadPoolExecutor(threads, "scan", initializer=torch.set_flush_denormal, initargs=(True,))

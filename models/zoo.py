@@ -1,0 +1,114 @@
+"""Every model by name: the one list."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from models.backbone import Backbone
+from models.classifier import Classifier
+from models.dynamicvis import DynamicVis, DynamicVisConfig
+from models.timm_backbones import TimmPlain, TimmPyramid
+
+
+class UnknownModelError(ValueError):
+    """A model name that is not in the zoo; the message gives the nearest ones."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo.
+
+    Attributes:
+        build: makes the backbone with random weights; keyword arguments override its defaults.
+        about: what it is, in a few words.
+        attention: whether its attention can be switched between `sdpa` and `eager`.
+        scan: whether it runs a selective scan, whose backend can be chosen.
+        classes: outputs of the classifier with which the paper counts its parameters (table 13): 1000 where a published
+            ImageNet model is counted, 30 (the classes of AID) for DynamicVis.
+        pooled_norm: whether its classifier normalises the pooled feature.
+    """
+
+    build: Callable[..., Backbone]
+    about: str
+    attention: bool = False
+    scan: bool = False
+    classes: int = 1000
+    pooled_norm: bool = False
+
+
+_DENSE = (0, 0, 0, 0)
+_LARGE = {"widths": (128, 256, 512, 1024), "depths": (2, 4, 32, 4)}
+_TINY = {"widths": (24, 48, 96, 192), "depths": (1, 1, 2, 1)}
+
+
+def _dynamicvis(**switches: Any) -> Backbone:
+    return DynamicVis(DynamicVisConfig(**switches))
+
+
+def _ours(about: str, **switches: Any) -> Entry:
+    return Entry(partial(_dynamicvis, **switches), about, scan=True, classes=30, pooled_norm=True)
+
+
+def _vit(name: str, about: str) -> Entry:
+    return Entry(partial(TimmPlain, name), about, attention=True)
+
+
+def _swin(name: str, about: str) -> Entry:
+    build = partial(TimmPyramid, name, img_size=512, dynamic_img_size=True)
+    return Entry(build, about, attention=True)
+
+
+ZOO: dict[str, Entry] = {
+    "dynamicvis_b": _ours("DynamicVis base, with token selection"),
+    "dynamicvis_b_dense": _ours("DynamicVis base, no selection (the paper's dagger)", keep=_DENSE),
+    "dynamicvis_l": _ours("DynamicVis large, with token selection", **_LARGE),
+    "dynamicvis_l_dense": _ours("DynamicVis large, no selection (the paper's dagger)", **_LARGE, keep=_DENSE),
+    "dynamicvis_t": _ours("DynamicVis tiny, ours for tests and CPU runs; not in the paper", **_TINY),
+    "resnet18": Entry(partial(TimmPyramid, "resnet18"), "ResNet-18"),
+    "resnet50": Entry(partial(TimmPyramid, "resnet50"), "ResNet-50"),
+    "resnet101": Entry(partial(TimmPyramid, "resnet101"), "ResNet-101"),
+    "vit_b16": _vit("vit_base_patch16_224", "ViT base, patches of 16"),
+    "vit_l16": _vit("vit_large_patch16_224", "ViT large, patches of 16"),
+    "deit_t16": _vit("deit_tiny_patch16_224", "DeiT tiny, patches of 16"),
+    "deit_s16": _vit("deit_small_patch16_224", "DeiT small, patches of 16"),
+    "deit_b16": _vit("deit_base_patch16_224", "DeiT base, patches of 16"),
+    "swin_t": _swin("swin_tiny_patch4_window7_224", "Swin tiny, windows of 7"),
+    "swin_s": _swin("swin_small_patch4_window7_224", "Swin small, windows of 7"),
+    "swin_b": _swin("swin_base_patch4_window7_224", "Swin base, windows of 7"),
+}
+
+
+def entry(name: str) -> Entry:
+    """Return the zoo's entry of that name.
+
+    Raises:
+        UnknownModelError: no such model; names the nearest.
+    """
+    if name in ZOO:
+        return ZOO[name]
+    near = get_close_matches(name, ZOO, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"choose from {', '.join(ZOO)}"
+    raise UnknownModelError(f"unknown model '{name}': {hint}")
+
+
+def build(name: str, **options: Any) -> Backbone:
+    """Build a backbone with random weights from torch's global seed.
+
+    Args:
+        name: a key of `ZOO`.
+        options: `attention` (`sdpa` or `eager`) for models with attention; `image_size` for models with a positional
+            embedding; any field of `DynamicVisConfig` for DynamicVis.
+
+    Raises:
+        UnknownModelError: no such model.
+        TypeError: an option that the model does not have.
+    """
+    return entry(name).build(**options)
+
+
+def build_classifier(name: str, classes: int | None = None, **options: Any) -> Classifier:
+    """Build a backbone with the classifier with which the paper counts it; `options` as for `build`."""
+    chosen = entry(name)
+    return Classifier(build(name, **options), classes or chosen.classes, norm=chosen.pooled_norm)

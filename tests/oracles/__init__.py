@@ -1,0 +1,1 @@
+"""Slow, plain versions of what the package computes, to hold it against."""
