@@ -1,0 +1,78 @@
+"""The records that tables and figures are drawn from: the newest of one machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dvbench.paper.cells import Ours
+from reports.record import Record
+from reports.stats import paired_ratio
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest record of each model, attention and resolution, all of one machine and dtype and of batch 1.
+
+    Attributes:
+        records: by our model and attention, and by resolution.
+        cpu: whether the machine is a CPU.
+        stamp: where and when they were taken, one sentence for notes and captions.
+    """
+
+    records: dict[tuple[Ours, int], Record]
+    cpu: bool
+    stamp: str
+
+    @classmethod
+    def newest(cls, records: Sequence[Record]) -> "Found":
+        """Choose from a ledger's records, oldest first: those that share machine and dtype with the newest."""
+        single = [record for record in records if record.cell["batch"] == 1]
+        if not single:
+            return cls({}, cpu=True, stamp="Ours: nothing has been measured yet.")
+        last = single[-1]
+        chosen = {
+            ((str(r.cell["model"]), str(r.cell["attention"])), int(str(r.cell["resolution"]))): r
+            for r in single
+            if _place(r) == _place(last)
+        }
+        here = last.environment
+        stamp = (
+            f"Ours: {here['hardware']}, {here['threads']} threads, torch {here['torch']}, {last.cell['dtype']}, "
+            f"batch 1, random weights, input {last.cell['image']}, {last.created[:10]}."
+        )
+        return cls(chosen, last.cell["device"] == "cpu", stamp)
+
+    @property
+    def resolutions(self) -> list[int]:
+        """The resolutions that there are records of, ascending."""
+        return sorted({resolution for _, resolution in self.records})
+
+    def get(self, model: Ours, resolution: int) -> Record | None:
+        """Return the record of a model at a resolution."""
+        return self.records.get((model, resolution))
+
+    def value(self, model: Ours, resolution: int, name: str) -> float | None:
+        """Return the value of a measure; None when there is none."""
+        record = self.get(model, resolution)
+        measure = record.measures.get(name) if record else None
+        return None if measure is None or measure.value is None else float(measure.value)
+
+    def ratio(self, name: str, above: tuple[Ours, int], below: tuple[Ours, int]) -> tuple[float, bool] | None:
+        """Divide a measure of one cell by that of another.
+
+        Returns:
+            The ratio and whether it is as good as it can be: the median over pairs that were sampled in turn, or the
+            quotient of two exact counts. None without both values.
+        """
+        x, y = self.value(*above, name), self.value(*below, name)
+        if x is None or not y:
+            return None
+        a, b = self.records[above], self.records[below]
+        if not a.measures[name].samples:
+            return x / y, True
+        if a.group != b.group:
+            return x / y, False
+        return paired_ratio(a.measures[name].samples, b.measures[name].samples), True
+
+
+def _place(record: Record) -> tuple[object, ...]:
+    return record.environment["hardware"], record.cell["device"], record.cell["dtype"]

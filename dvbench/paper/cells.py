@@ -1,0 +1,65 @@
+"""Which of our models is which row of the paper's efficiency tables, and the cells that each table asks for."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from dvbench import paper
+from dvbench.cell import Cell
+
+Row: TypeAlias = tuple[str, str]
+"""Method and variant, as the paper's tables print them."""
+Ours: TypeAlias = tuple[str, str]
+"""Our model and how its attention runs."""
+
+#: (method, variant) as tables 13 and 14 print them -> (our model, attention). The paper's ViT is eager: its memory at
+#: 2048 x 2048 is that of two whole score matrices.
+ROWS: dict[Row, Ours] = {
+    ("ResNet18", ""): ("resnet18", "none"),
+    ("ResNet50", ""): ("resnet50", "none"),
+    ("ResNet101", ""): ("resnet101", "none"),
+    ("ViT-B", ""): ("vit_b16", "eager"),
+    ("ViT-L", ""): ("vit_l16", "eager"),
+    ("DynamicVis-B", "no_selection_no_mil"): ("dynamicvis_b_dense", "none"),
+    ("DynamicVis-B", ""): ("dynamicvis_b", "none"),
+    ("DynamicVis-L", "no_selection_no_mil"): ("dynamicvis_l_dense", "none"),
+    ("DynamicVis-L", ""): ("dynamicvis_l", "none"),
+}
+
+#: Rows of ours that the paper does not have: the same ViT as a user would run it today.
+EXTRA: dict[Row, Ours] = {("ViT-B, fused attention", ""): ("vit_b16", "sdpa")}
+
+RESOLUTIONS = (128, 256, 512, 1024, 2048, 4096)
+LAPTOP_RESOLUTIONS = RESOLUTIONS[:4]  # what two CPU cores do in minutes
+
+_TABLE14 = ("ResNet101", "ViT-B", "DynamicVis-B")
+
+
+def rows(number: int) -> dict[Row, Ours]:
+    """Return the rows of table 13 or 14, the paper's first, with the model and attention that stand for them."""
+    chosen = {key: value for key, value in ROWS.items() if number == 13 or key[0] in _TABLE14}
+    return chosen | EXTRA
+
+
+def printed(number: int) -> dict[tuple[Row, int], Mapping[str, str]]:
+    """Return what table 13 or 14 prints, by row and resolution: column -> text, empty where nothing is given."""
+    lines: list[dict[str, str]] = [
+        {str(column): text for column, text in line.items()} for line in paper.table(number).to_dict("records")
+    ]
+    method = "method" if number == 13 else "model"
+    return {((line[method], line["variant"]), int(line.get("resolution", "512"))): line for line in lines}
+
+
+def name(row: Row) -> str:
+    """Name a row as the paper does: a dagger for no selection."""
+    return row[0] + ("†" if row[1] == "no_selection_no_mil" else "")
+
+
+def cells(number: int, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
+    """Return the cells of table 13 (512 px only) or 14; the rest of each is taken from `template`."""
+    sides = (512,) if number == 13 else resolutions
+    return [
+        replace(template, model=model, resolution=side, attention=attention).settled()
+        for side in sides
+        for model, attention in rows(number).values()
+    ]
