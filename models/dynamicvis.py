@@ -83,6 +83,8 @@ class DynamicVisConfig:
             raise ValueError(f"keep {self.keep} and channel_keep {self.channel_keep} must not be negative")
         if self.global_count is not None and self.global_count < 1:
             raise ValueError(f"global_count is {self.global_count}, it must be >= 1 or None")
+        if min(self.states, *self.channel_sides) < 1:
+            raise ValueError(f"states {self.states} and channel_sides {self.channel_sides} must be positive")
         if self.noise_scale < 0:
             raise ValueError(f"noise_scale is {self.noise_scale}, it must be >= 0")
         if self.image_size <= 0 or self.image_size % 32:
@@ -309,7 +311,9 @@ class DynamicVis(Backbone):
         return tuple(maps)
 
     def set_noise(self, scale: float) -> None:
-        """Set the scale of the Gumbel noise in every block, as a schedule does from epoch to epoch (table 19)."""
+        """Set the scale (>= 0) of the Gumbel noise in every block, as a schedule does between epochs (table 19)."""
+        if scale < 0:
+            raise ValueError(f"noise scale is {scale}, it must be >= 0")
         for module in self.modules():
             if isinstance(module, SelectiveMixer):
                 module.noise_scale = scale

@@ -105,7 +105,10 @@ def build(name: str, **options: Any) -> Backbone:
         UnknownModelError: no such model.
         TypeError: an option that the model does not have.
     """
-    return entry(name).build(**options)
+    chosen = entry(name)
+    if "attention" in options and not chosen.attention:
+        raise TypeError(f"model '{name}' has no attention to switch: leave out attention='{options['attention']}'")
+    return chosen.build(**options)
 
 
 def build_classifier(name: str, classes: int | None = None, **options: Any) -> Classifier:

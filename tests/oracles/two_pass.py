@@ -1,8 +1,8 @@
 """The published graph of DynamicVis, written from its equations as a plain function of the weights.
 
-The whole Mamba, projections included, runs on every scan path: on `[x, flip(x)]`, stacked along the batch. The module in
-`models.dynamicvis` computes the same with less work; this is what its results are held against, and its opponent in the
-benchmarks. Nothing here is shared with it but the names of the weights and the selective scan.
+The whole Mamba, projections included, runs on every scan path: on `[x, flip(x)]`, stacked along the batch. The module
+in `models.dynamicvis` computes the same with less work; this is what its results are held against, and its opponent in
+the benchmarks. The two share nothing but the names of the weights and the selective scan.
 """
 
 from collections.abc import Callable
@@ -118,8 +118,12 @@ class _Graph:
         """The inner residual around Mamba's outputs on all paths, merged."""
         paths = self.config.paths
         shuffled = torch.randperm(x.shape[1], device=x.device) if "shuffle" in paths else x.new_empty(0).long()
-        there = {"forward": lambda s: s, "reverse": lambda s: s.flip(1), "shuffle": lambda s: s[:, shuffled]}
-        back = {**there, "shuffle": lambda s: s[:, shuffled.argsort()]}
+        there: dict[str, Callable[[Tensor], Tensor]] = {
+            "forward": lambda s: s,
+            "reverse": lambda s: s.flip(1),
+            "shuffle": lambda s: s[:, shuffled],
+        }
+        back = there | {"shuffle": lambda s: s[:, shuffled.argsort()]}
         stacked = self._mamba(at, torch.cat([there[path](x) for path in paths]))
         outputs = torch.stack([back[p](y) for p, y in zip(paths, stacked.chunk(len(paths)), strict=True)])
         if self.config.merge == "mean" or len(paths) == 1:

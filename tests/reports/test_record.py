@@ -87,7 +87,7 @@ def test_a_measure_says_how_it_was_made() -> None:
 
 
 def test_only_settled_cells_are_done() -> None:
-    assert {status for status in Status if status.done} == {Status.OK, Status.OOM, Status.OOM_PREDICTED}
+    assert {status for status in Status if status.done} == {Status.OK, Status.OOM}
 
 
 def test_every_measure_has_a_unit_and_a_meaning() -> None:
