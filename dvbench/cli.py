@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dvbench.version import __version__
 
@@ -24,6 +24,13 @@ class UsageError(ValueError):
     """Arguments that cannot be used together or here; the message is one line."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports bad usage as every other error is reported: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"dvbench: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 good, 1 a check failed, 2 bad usage or input, 130 interrupted."""
     options = _parser().parse_args(arguments)
@@ -31,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb: Callable[[argparse.Namespace], int] = options.verb
         return verb(options)
     except KeyboardInterrupt:
-        print("dvbench: interrupted; what was measured is kept, --resume goes on from there", file=sys.stderr)
+        kept = "what was measured is kept; reproduce, and profile with --resume, go on from there"
+        print(f"dvbench: interrupted: {kept}", file=sys.stderr)
         return INTERRUPTED
     except _expected() as error:
         print(f"dvbench: {error}", file=sys.stderr)
@@ -69,10 +77,13 @@ def reproduce(options: argparse.Namespace) -> int:
     template = _template(options)
     sides = tuple(options.res or (LAPTOP_RESOLUTIONS if template.device == "cpu" else RESOLUTIONS))
     records: list[Record] = []
+    asked: set[Cell] = set()
     # The search for the largest batch comes with a table's cells, so tables that want it are measured first.
     for name in sorted(names, key=lambda name: not target(name).max_batch):
         plan = _plan(options, resume=not options.fresh, max_batch=target(name).max_batch)
-        records += _measure(target(name).cells(template, sides), plan, options.out)
+        wanted = [cell for cell in target(name).cells(template, sides) if cell not in asked]
+        asked.update(wanted)
+        records += _measure(wanted, plan, options.out)
     if options.dry_run:
         from dvbench.profile.summary import counts
 
@@ -149,10 +160,13 @@ def _measure(cells: "list[Cell]", plan: "Plan", out: Path) -> "list[Record]":
     """Measure cells with a progress display; a second call with the same plan and resume set runs nothing."""
     from dvbench.profile.sweep import sweep
     from dvbench.progress import display
-    from reports.ledger import Ledger
+    from reports.ledger import Ledger, write_atomically
 
+    folder = out / "records"
+    if not plan.dry_run:
+        write_atomically(folder / ".writable", b"").unlink()  # better now than after an hour of measuring
     with display(len(cells)) as bar:
-        return list(bar.count(sweep(cells, Ledger(out / "records"), plan, bar.tell)))
+        return list(bar.count(sweep(cells, Ledger(folder), plan, bar.tell)))
 
 
 def _template(options: argparse.Namespace) -> "Cell":
@@ -175,7 +189,11 @@ def _template(options: argparse.Namespace) -> "Cell":
         choose(options.scan, torch.device(device).type, torch.float32)
     image = options.image or default_scene()
     if not options.dry_run:
-        load_scene(image, max(options.res or [512]), fit=options.fit, bands=options.bands)
+        sides = options.res or [512]
+        # Whether it can be cropped depends on the largest side; any other flaw shows at the smallest at little cost.
+        side = max(sides) if options.fit == "crop" else min(sides)
+        scene = load_scene(image, side, fit=options.fit, bands=options.bands)
+        print(f"image {scene.source}: {scene.note}", file=sys.stderr)
     return Cell(
         model="",
         resolution=0,
@@ -216,6 +234,8 @@ def _device(name: str) -> str:
         raise UsageError(f"unknown device '{name}': use auto, cpu, cuda or cuda:N")
     if name != "cpu" and not torch.cuda.is_available():
         raise UsageError(f"device '{name}' was asked for, but torch sees no CUDA device: use --device cpu")
+    if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
+        raise UsageError(f"device '{name}' was asked for, but the last one is cuda:{torch.cuda.device_count() - 1}")
     return name
 
 
@@ -286,6 +306,7 @@ def _say(*paths: Path) -> None:
 def _expected() -> tuple[type[Exception], ...]:
     """The errors that a user can mend, whose message is the whole story."""
     from dvbench.data.scene import SceneError
+    from dvbench.profile.counters import UncountedOpError
     from dvbench.reproduce import UnknownTargetError
     from dvbench.show import ShowError
     from models.backbone import InputError
@@ -302,6 +323,7 @@ def _expected() -> tuple[type[Exception], ...]:
         InputError,
         ScanBackendError,
         UnknownModelError,
+        UncountedOpError,
         LedgerError,
         PlotError,
     )
@@ -321,6 +343,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to 2^32 - 1")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -332,7 +360,7 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dvbench",
         description="Benchmark and efficiency profiler for DynamicVis (arXiv 2503.16426).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -345,8 +373,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dvbench {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    def add(name: str, verb: Callable[[argparse.Namespace], int], about: str, examples: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(
+    def add(
+        name: str, verb: Callable[[argparse.Namespace], int], about: str, examples: str, among: Any = verbs
+    ) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = among.add_parser(
             name,
             help=about,
             description=about[0].upper() + about[1:] + ".",
@@ -402,13 +432,21 @@ def _parser() -> argparse.ArgumentParser:
 
     add("doctor", doctor, "say what works on this machine, and why the rest does not", "  dvbench doctor\n")
 
-    sub = add(
+    show = verbs.add_parser(
         "show",
+        help="draw which regions of an image each stage of DynamicVis keeps",
+        description="Draw a picture of what a model does to an image.",
+        epilog="examples:\n  dvbench show tokens\n  dvbench show tokens scene.tif --res 1024\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pictures = show.add_subparsers(metavar="PICTURE", required=True)
+    sub = add(
+        "tokens",
         show_tokens,
         "draw which regions of an image each stage of DynamicVis keeps",
         "  dvbench show tokens\n  dvbench show tokens scene.tif --res 1024 --bands 4,3,2\n",
+        among=pictures,
     )
-    sub.add_argument("what", choices=["tokens"], help="tokens: kept regions and importance, stage by stage")
     sub.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="picture (default: the sample scene)")
     sub.add_argument("--model", default="dynamicvis_b", metavar="M", help="a DynamicVis (default: dynamicvis_b)")
     sub.add_argument("--res", type=int, default=512, metavar="R", help="image side in px (default: 512)")
@@ -426,7 +464,7 @@ def _conditions(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--image", type=Path, metavar="FILE", help="input picture (default: the sample scene)")
     sub.add_argument("--repeat", type=_positive, metavar="N", help="samples of each cell (default: by its speed)")
     sub.add_argument(
-        "--budget", type=_seconds, default=900.0, metavar="S", help="seconds a cell may take (default: 900)"
+        "--budget", type=_seconds, default=1800.0, metavar="S", help="seconds a cell may take (default: 1800)"
     )
     sub.add_argument("--dry-run", action="store_true", help="exact counts only: nothing is run or written")
     _picture(sub)
@@ -437,7 +475,7 @@ def _picture(sub: argparse.ArgumentParser) -> None:
     """Options on how a picture becomes an input."""
     sub.add_argument("--fit", default="resize", choices=["resize", "crop"], help="scale the picture or cut its centre")
     sub.add_argument("--bands", type=_bands, metavar="R,G,B", help="band numbers from 1 to show as red, green, blue")
-    sub.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
+    sub.add_argument("--seed", type=_seed, default=0, help="of the random weights (default: 0)")
 
 
 def _out(sub: argparse.ArgumentParser) -> None:

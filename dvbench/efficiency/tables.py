@@ -187,18 +187,16 @@ def _latency_table(found: Found) -> Table:
     theirs = printed(14)
     body = []
     for row, model in rows(14).items():
-        for side in found.resolutions:
+        for side in _sides(found, theirs, row):
             record = found.get(model, side)
-            if record is None:
-                continue
-            measure = record.measures.get("latency_ms")
+            measure = record.measures.get("latency_ms") if record else None
             summary = summarise(measure.samples) if measure else None
             body.append(
                 [
                     name(row),
                     str(side),
                     _printed_or_oom(theirs.get((row, side)), "latency_ms"),
-                    _digits(summary.p50) if summary else record.status,
+                    _digits(summary.p50) if summary else record.status if record else "",
                     f"{summary.n}{', noisy' if summary.noisy else ''}" if summary else "",
                     *_ratios(found, theirs, row, side, "latency_ms", "latency_ms"),
                     _verdict(record),
@@ -212,6 +210,7 @@ def _latency_table(found: Found) -> Table:
         "marks a quotient of medians). noisy: interquartile range above 25 % of the median.",
         "ViT-B is eager as in the paper, its fused row is what a user runs today. Milliseconds of different hardware "
         "are not comparable; ratios and growth show what carries over.",
+        "not run: no finished record here; dvbench reproduce table14 --res R measures at R px.",
         *_reasons(found),
     ]
     return Table("Table 14: latency by input size", columns, body, notes)
@@ -221,12 +220,10 @@ def _memory_table(found: Found) -> Table:
     theirs = printed(14)
     body = []
     for row, model in rows(14).items():
-        for side in found.resolutions:
+        for side in _sides(found, theirs, row):
             record = found.get(model, side)
-            if record is None:
-                continue
             line = theirs.get((row, side), {})
-            live = found.value(model, side, "live_bytes") or 0.0
+            live = found.value(model, side, "live_bytes") or counts_of(_cell(model, side)).live_bytes
             here = found.value(model, side, "cuda_allocated_peak_bytes" if not found.cpu else "resident_peak_bytes")
             pair = compare(
                 name(row),
@@ -246,7 +243,7 @@ def _memory_table(found: Found) -> Table:
                     f"{live / MIB:.2f}",
                     _percent(pair.relative),
                     pair.verdict if line else NOT_PRINTED,
-                    record.status if here is None else f"{here / MIB:.2f}",
+                    f"{here / MIB:.2f}" if here is not None else record.status if record else "",
                     *_ratios(found, theirs, row, side, "memory_mb", "live_bytes"),
                 ]
             )
@@ -263,6 +260,12 @@ def _memory_table(found: Found) -> Table:
         "DynamicVis below the paper: in_proj and out_proj run once, the published graph runs them for each direction.",
     ]
     return Table("Table 14: memory by input size", columns, body, notes)
+
+
+def _sides(found: Found, theirs: Printed, row: Row) -> list[int]:
+    """Return the sizes at which a row of table 14 is printed or was measured."""
+    ours = rows(14)[row]
+    return sorted({side for other, side in theirs if other == row} | {side for m, side in found.records if m == ours})
 
 
 def _ratios(found: Found, theirs: Printed, row: Row, side: int, column: str, measure: str) -> list[str]:

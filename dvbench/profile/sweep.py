@@ -30,10 +30,10 @@ from reports.record import Measure, Record, Status
 
 PROCESS_BYTES = 700 * 2**20  # a process with torch loaded, before any model
 HEADROOM = 1.1  # libraries need workspace that counting tensors does not see
-CALLS = 6  # a cell takes at least: first call, memory, two to warm up, and samples
+CALLS = 3  # besides its samples a cell takes at least a first call, one for memory and one to warm up
 REACHED = 0.5  # share of the speed of a plain matrix product that a model reaches, for estimates
 FLOOR_S = 2.0  # on a GPU the samples of one cell fill at least this time
-FEWEST = 3  # an interrupted cell with so many samples is kept
+FEWEST = 3  # an interrupted cell with so many samples, or all it wanted, is kept
 FVCORE_SIDE = 512  # fvcore traces a real forward pass, so only small images are cross-checked
 
 Tell = Callable[[str], None]
@@ -56,7 +56,7 @@ class Plan:
 
     image: Path
     bands: Bands | None = None
-    budget_s: float = 600.0
+    budget_s: float = 1800.0
     repeat: int | None = None
     resume: bool = False
     max_batch: bool = False
@@ -141,7 +141,7 @@ class _Group:
         here = environment(self.cells[0].device)
         runs: list[_Run] = []
         for cell in self.cells:
-            found = self.ledger.find(cell.identity(here)) if self.plan.resume and not self.plan.dry_run else None
+            found = self._known(cell.identity(here))
             if found:
                 yield found
             else:
@@ -157,11 +157,16 @@ class _Group:
                         self._guard(run, partial(self._finish, run))
         except KeyboardInterrupt:
             for run in runs:
-                if run.ended or len(run.samples) >= FEWEST:
+                if run.ended or len(run.samples) >= min(FEWEST, run.wanted or FEWEST):
                     self._record(run)
             raise
-        for run in runs:
-            yield self._record(run)
+        yield from [self._record(run) for run in runs]  # all are written before the first is handed on
+
+    def _known(self, identity: str) -> Record | None:
+        """Return the record to be taken over, which must hold all that the plan asks for."""
+        found = self.ledger.find(identity) if self.plan.resume and not self.plan.dry_run else None
+        lacks_batch = found and found.status == Status.OK and "max_batch_size" not in found.measures
+        return None if self.plan.max_batch and lacks_batch else found
 
     def _guard(self, run: _Run, step: Callable[[], None]) -> None:
         """Do a step of a cell that has not ended; a failure ends that cell alone."""
@@ -203,7 +208,8 @@ class _Group:
         if HEADROOM * need + process > free:
             reason = f"its tensors alone need {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
             return Status.OOM_PREDICTED, reason
-        seconds = CALLS * (run.measures["flops"].value or 0) / (REACHED * _speed(run.cell.device, run.cell.dtype))
+        once = (run.measures["flops"].value or 0) / (REACHED * _speed(run.cell.device, run.cell.dtype))
+        seconds = once * (CALLS + rounds_wanted(once, device=run.cell.device, repeat=self.plan.repeat, floor_s=FLOOR_S))
         if seconds > self.plan.budget_s:
             reason = f"about {seconds:.0f} s estimated, the budget is {self.plan.budget_s:.0f} s: raise --budget"
             return Status.SKIPPED, reason
@@ -222,8 +228,8 @@ class _Group:
         if run.worker is None:
             raise AssertionError("a cell without a process is never sampled")
         left = self.plan.budget_s - run.spent_s
-        if run.samples and left <= 0:
-            run.wanted = len(run.samples)  # the budget is spent: fewer samples, and the record says how many
+        if run.samples and left < 1e-3 * max(run.samples):
+            run.wanted = len(run.samples)  # no time for another: fewer samples, and the record says how many
             return
         run.samples.append(1e3 * run.worker.call("sample", timeout=max(left, 1.0)))
 

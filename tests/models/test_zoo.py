@@ -108,7 +108,8 @@ def test_a_name_like_no_other_gets_the_whole_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("resnet18", "image_size"), ("vit_b16", "scan"), ("dynamicvis_t", "depth")]
+    ("name", "option"),
+    [("resnet18", "image_size"), ("resnet18", "attention"), ("vit_b16", "scan"), ("dynamicvis_t", "depth")],
 )
 def test_an_option_that_the_model_lacks_is_a_type_error(name: str, option: str) -> None:
     with pytest.raises(TypeError, match=option):

@@ -1,0 +1,8 @@
+"""One thread a process: many small models run here, and threads that wait for each other cost more than they save."""
+
+import os
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is imported, here and in the processes started from here
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")

@@ -1,0 +1,89 @@
+"""Each name stands for the cells it needs and the files it writes."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dvbench.cell import Cell
+from dvbench.paper.cells import ROWS
+from dvbench.reproduce import TARGETS, UnknownTargetError, draw, target
+from reports.ledger import LedgerError
+
+TEMPLATE = Cell("", 0, device="cuda", dtype="bf16", scan="reference", image="scene.tif", image_hash="12ab", seed=7)
+
+
+def test_targets_are_those_of_the_efficiency_part() -> None:
+    assert list(TARGETS) == ["table1", "table13", "table14", "figure20", "figure21"]
+
+
+def test_an_unknown_target_names_those_that_exist() -> None:
+    with pytest.raises(UnknownTargetError, match="cannot reproduce 'table2' yet: choose from table1, table13"):
+        target("table2")
+
+
+def test_table14_asks_for_five_models_at_each_size() -> None:
+    cells = target("table14").cells(TEMPLATE, (128, 256))
+    assert [(c.model, c.attention) for c in cells if c.resolution == 256] == [
+        ("resnet101", "none"),
+        ("vit_b16", "eager"),
+        ("dynamicvis_b_dense", "none"),
+        ("dynamicvis_b", "none"),
+        ("vit_b16", "sdpa"),
+    ]
+    assert len(cells) == 10
+
+
+def test_figure20_asks_for_what_table14_asks_for() -> None:
+    assert target("figure20").cells(TEMPLATE, (128,)) == target("table14").cells(TEMPLATE, (128,))
+
+
+def test_table13_asks_for_512_px_only_and_searches_batches() -> None:
+    cells = target("table13").cells(TEMPLATE, (128, 256))
+    assert {cell.resolution for cell in cells} == {512}
+    assert {(cell.model, cell.attention) for cell in cells} >= set(ROWS.values())
+    assert target("table13").max_batch
+
+
+@pytest.mark.parametrize("name", ["table1", "figure21"])
+def test_what_is_only_counted_asks_for_no_cell(name: str) -> None:
+    assert target(name).cells(TEMPLATE, (128,)) == []
+
+
+def test_cells_keep_the_conditions_that_were_chosen() -> None:
+    for cell in target("table14").cells(TEMPLATE, (128,)):
+        assert (cell.device, cell.dtype, cell.image, cell.image_hash, cell.seed) == (
+            "cuda",
+            "bf16",
+            "scene.tif",
+            "12ab",
+            7,
+        )
+        assert cell.scan == ("reference" if cell.model.startswith("dynamicvis") else "none")
+
+
+def test_a_table_is_written_three_ways(tmp_path: Path) -> None:
+    tables, written = draw("table1", [], tmp_path)
+    assert [path.name for path in written] == ["table1.md", "table1.tex", "table1.csv"]
+    assert set(written) == set(tmp_path.iterdir())
+    assert (tmp_path / "table1.md").read_text() == tables[0].to_markdown()
+    assert (tmp_path / "table1.csv").read_text().count("reproduced") == 8
+    assert r"\begin{tabular}" in (tmp_path / "table1.tex").read_text()
+
+
+def test_a_figure_is_written_three_ways(tmp_path: Path) -> None:
+    tables, written = draw("figure20", [], tmp_path)
+    assert tables == []
+    assert [path.name for path in written] == ["figure20.png", "figure20.svg", "figure20.pdf"]
+    assert set(written) == set(tmp_path.iterdir())
+    with Image.open(written[0]) as picture:
+        assert picture.width > 1000
+    assert "Latency over input size (figure 20)" in written[1].read_text()
+    assert written[2].read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", ["table1", "figure20"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(LedgerError, match=r"cannot write to .*taken"):
+        draw(name, [], tmp_path / "taken")
