@@ -130,7 +130,10 @@ def show_tokens(options: argparse.Namespace) -> int:
     """Draw which regions each stage of a model keeps."""
     import torch
 
+    from dvbench.cell import Cell
     from dvbench.data.scene import default_scene, load_scene
+    from dvbench.profile.memory import available_bytes
+    from dvbench.profile.sweep import counts_of
     from dvbench.show import save_png, token_map
     from models.dynamicvis import DynamicVis, Routes
     from models.zoo import build
@@ -140,6 +143,10 @@ def show_tokens(options: argparse.Namespace) -> int:
     model = build(options.model).eval()
     if not isinstance(model, DynamicVis):
         raise UsageError(f"{options.model} does not select tokens: choose a DynamicVis, such as dynamicvis_b")
+    need, free = counts_of(Cell(options.model, options.res).settled()).live_bytes, available_bytes()
+    if need > free:
+        room = f"{need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
+        raise UsageError(f"{options.model} at {options.res} px needs {room}: give a smaller --res")
     scene = load_scene(options.image or default_scene(), options.res, fit=options.fit, bands=options.bands)
     routes: Routes = []
     with torch.inference_mode():

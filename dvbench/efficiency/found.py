@@ -10,7 +10,7 @@ from reports.stats import paired_ratio
 
 @dataclass(frozen=True)
 class Found:
-    """The newest record of each model, attention and resolution, all of one machine and dtype and of batch 1.
+    """The newest record of each model, attention and resolution, all under the same conditions and of batch 1.
 
     Attributes:
         records: by our model and attention, and by resolution.
@@ -24,15 +24,16 @@ class Found:
 
     @classmethod
     def newest(cls, records: Sequence[Record]) -> "Found":
-        """Choose from a ledger's records, oldest first: those that share machine and dtype with the newest."""
+        """Choose from records, oldest first, those that share machine, code, input and dtype with the newest."""
         single = [record for record in records if record.cell["batch"] == 1]
         if not single:
             return cls({}, cpu=True, stamp="Ours: nothing has been measured yet.")
         last = single[-1]
+        scans = [record.cell["scan"] for record in single if record.cell["scan"] != "none"]
         chosen = {
             ((str(r.cell["model"]), str(r.cell["attention"])), int(str(r.cell["resolution"]))): r
             for r in single
-            if _place(r) == _place(last)
+            if _conditions(r) == _conditions(last) and r.cell["scan"] in ("none", *scans[-1:])
         }
         here = last.environment
         stamp = (
@@ -74,5 +75,11 @@ class Found:
         return paired_ratio(a.measures[name].samples, b.measures[name].samples), True
 
 
-def _place(record: Record) -> tuple[object, ...]:
-    return record.environment["hardware"], record.cell["device"], record.cell["dtype"]
+def _conditions(record: Record) -> tuple[object, ...]:
+    """What rows of one table must share: a different machine, code or input is a different table."""
+    cell, here = record.cell, record.environment
+    return (
+        here["hardware"],
+        here["code"],
+        *(cell[key] for key in ("device", "dtype", "image_hash", "fit", "bands", "seed")),
+    )

@@ -9,7 +9,7 @@ from dvbench import paper
 from dvbench.cell import Cell
 from dvbench.efficiency.found import Found
 from dvbench.paper.cells import Ours, Row, name, printed, rows
-from dvbench.profile.counters import largest_batch
+from dvbench.profile.counters import batch_within
 from dvbench.profile.sweep import counts_of
 from models.dynamicvis import DynamicVis, Stage
 from models.zoo import build
@@ -287,7 +287,7 @@ def _quotient(theirs: Printed, row: Row, other: Row, side: int, other_side: int,
 
 @cache
 def _batch_within(room: int, model: Ours) -> int:
-    return largest_batch(lambda batch: counts_of(_cell(model, 512), batch).live_bytes <= room)
+    return batch_within(room, lambda batch: counts_of(_cell(model, 512), batch).live_bytes)
 
 
 def _cell(model: Ours, side: int) -> Cell:

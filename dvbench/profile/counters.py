@@ -144,21 +144,46 @@ def fvcore_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
         return {name: int(macs) for name, macs in analysis.by_operator().items() if macs}
 
 
-def largest_batch(fits: Callable[[int], bool], *, limit: int = 4096) -> int:
-    """Find the largest batch that fits, by doubling and then bisection; 0 when not even one image does.
+def largest_batch(fits: Callable[[int], bool], *, limit: int = 4096, guess: int = 1) -> int:
+    """Find the largest batch that fits, by doubling steps and then bisection; 0 when not even one image does.
 
     Args:
         fits: tells whether a batch fits; must not say no and then yes for a larger one.
         limit: the search ends here.
+        guess: where it begins; right at once when the guess is right.
     """
-    good, bad = 0, 1
-    while bad <= limit and fits(bad):
-        good, bad = bad, 2 * bad
-    bad = min(bad, limit + 1)
+    start, step = min(max(guess, 1), limit), 1
+    if fits(start):
+        good, bad = start, start + 1
+        while bad <= limit and fits(bad):
+            step *= 2
+            good, bad = bad, bad + step
+        bad = min(bad, limit + 1)
+    else:
+        good, bad = start - 1, start
+        while good > 0 and not fits(good):
+            step *= 2
+            good, bad = good - step, good
+        good = max(good, 0)
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if fits(middle) else (good, middle)
     return good
+
+
+def batch_within(room: int, live_bytes: Callable[[int], int]) -> int:
+    """Find the largest batch whose live bytes fit into `room` bytes.
+
+    Each further image adds the same bytes once activations outweigh what a batch shares, so two counts give a guess,
+    which exact counts then confirm or correct.
+
+    Args:
+        room: bytes.
+        live_bytes: counts the live bytes of a batch.
+    """
+    one, two = live_bytes(1), live_bytes(2)
+    guess = 1 + (room - one) // max(two - one, 1)
+    return largest_batch(lambda batch: live_bytes(batch) <= room, guess=guess)
 
 
 class _Watch(TorchDispatchMode):

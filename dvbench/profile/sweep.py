@@ -21,7 +21,7 @@ from dvbench.data.scene import Bands
 from dvbench.environment import environment
 from dvbench.isolate import IsolatedFailure, Worker
 from dvbench.profile.clock import rounds_wanted, synchronizer, time_once
-from dvbench.profile.counters import Counts, count, largest_batch
+from dvbench.profile.counters import Counts, batch_within, count, largest_batch
 from dvbench.profile.memory import available_bytes
 from dvbench.profile.subject import DTYPES, Subject
 from models.zoo import build_classifier
@@ -143,6 +143,7 @@ class _Group:
         for cell in self.cells:
             found = self._known(cell.identity(here))
             if found:
+                self.tell(f"{cell.resolution} px · {cell.label} · taken over from {found.created[:16]}")
                 yield found
             else:
                 self.tell(f"{cell.resolution} px · {cell.label} · count")
@@ -253,7 +254,7 @@ class _Group:
             best = largest_batch(lambda batch: bool(worker.call("fits", batch, timeout=self.plan.budget_s)))
             return Measure(best, "1", "measured")
         room = available_bytes(cell.device)
-        best = largest_batch(lambda batch: HEADROOM * counts_of(cell, batch).live_bytes <= room)
+        best = batch_within(int(room / HEADROOM), lambda batch: counts_of(cell, batch).live_bytes)
         return Measure(best, "1", "predicted", note=f"from live bytes, {room / 2**30:.1f} GiB free")
 
     def _record(self, run: _Run) -> Record:

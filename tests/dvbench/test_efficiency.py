@@ -1,6 +1,7 @@
 """The paper's numbers stand in every table unchanged, ours beside them, and no verdict claims more than was shown."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,7 +50,7 @@ def record(
         status=status,
         reason=reason,
         measures=measures,
-        environment={"hardware": hardware, "threads": 2, "torch": "2.11"},
+        environment={"hardware": hardware, "threads": 2, "torch": "2.11", "code": "0c0de"},
         created="2026-01-02T03:04:05+00:00",
         command="dvbench profile",
         group=group,
@@ -276,6 +277,17 @@ def test_the_newest_machine_is_chosen_and_named() -> None:
     assert set(found.records) == {(("resnet101", "none"), 128)}
     assert "New CPU" in found.stamp
     assert "Old CPU" not in found.stamp
+
+
+def test_a_table_never_mixes_code_or_scan_backends() -> None:
+    def with_scan(side: int, scan: str, code: str = "0c0de") -> Record:
+        made = record("dynamicvis_b", side, 9.0)
+        return replace(made, cell={**made.cell, "scan": scan}, environment={**made.environment, "code": code})
+
+    resnet = record("resnet101", 128, 5.0)
+    resnet = replace(resnet, cell={**resnet.cell, "scan": "none"})
+    mixed = [with_scan(128, "auto", "01dc0de"), with_scan(256, "auto"), with_scan(512, "reference"), resnet]
+    assert set(Found.newest(mixed).records) == {(("dynamicvis_b", "none"), 512), (("resnet101", "none"), 128)}
 
 
 def test_the_newest_record_of_a_cell_is_chosen() -> None:
