@@ -18,7 +18,7 @@ from reports.record import Measure
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WARM_UP_S = 5.0  # enough for a GPU's clock; a model that takes longer needs no more than two calls
-LONG_CALL_S = 20.0  # a call this long has been warmed up by the one before it
+LONG_CALL_S = 2.0  # a call this long has been warmed up by the two before it
 
 
 class Subject:

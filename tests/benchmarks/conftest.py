@@ -1,12 +1,16 @@
 """Speeds are compared, not timed: the two sides take turns in one run, and the median of paired ratios is reported."""
 
+import os
 from collections.abc import Callable
 from time import perf_counter
 
 import pytest
+import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from reports.stats import paired_ratio
+
+torch.set_num_threads(os.cpu_count() or 1)  # the tests use one, users all
 
 Call = Callable[[], object]
 REPORT: list[tuple[str, str, str]] = []
