@@ -1,0 +1,1 @@
+"""The cards of the paper's thirteen datasets, of the embedded sample and of the synthetic scenes, a file per task."""
