@@ -1,0 +1,193 @@
+"""Functional Map of the World, RGB version."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchgeo.datasets import DatasetNotFoundError
+
+from dvbench.data.archives import safe_name
+from dvbench.data.card import Card
+from dvbench.data.cards.region import FMOW
+from dvbench.data.folders.base import FolderDataset, IncompleteDatasetError, Sample
+from dvbench.data.pixels import read_rgb
+from dvbench.data.splits import SEED
+
+_HELD_OUT = 20_000 / 106_946  # part of the published test images on which the paper tests
+_CONTEXT = -1  # ID of an entry that marks no object
+
+
+class FMoWError(ValueError):
+    """An annotation or a mapping cannot be used; the message is one line that says which file and why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image.
+
+    Attributes:
+        key: Path of the image below the dataset's folder, with forward slashes.
+        image: JPEG file.
+        annotation: JSON file with its regions.
+    """
+
+    key: str
+    image: Path
+    annotation: Path
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of one image.
+
+    Attributes:
+        boxes: Left, top, right, bottom in px, as stored.
+        names: Class of each box.
+    """
+
+    boxes: tuple[tuple[float, float, float, float], ...]
+    names: tuple[str, ...]
+
+
+class FMoW(FolderDataset):
+    """Functional Map of the World, fMoW-rgb.
+
+    The `fMoW <https://github.com/fMoW/dataset>`_ dataset is a dataset of functional purposes of buildings and land use,
+    in satellite images of more than 200 countries, with several dates of the same place.
+
+    Dataset features:
+
+    * 1,047,691 images of varying size and ground sampling distance from QuickBird-2, GeoEye-1, WorldView-2 and -3
+    * one or several boxes an image, each with a class
+    * three spectral bands - RGB, pan-sharpened (``_rgb``) or multispectral (``_msrgb``); both are read
+
+    Dataset format:
+
+    * images are three-channel JPEGs
+    * annotations are JSON files with boxes x, y, w, h
+    * images of ``test`` and ``seq`` are anonymous; ``test_gt_mapping.json`` and ``seq_gt_mapping.json`` join them to
+      the annotations in ``test_gt`` and ``seq_gt``
+
+    Entries with the ID -1 mark no object and are left out, as in other readers of the dataset; that they occur is not
+    verified.
+
+    Dataset classes: 62 and false_detection, in reverse alphabetical order with false_detection last, as in the code of
+    DynamicVis; see `classes`.
+
+    Dataset splits, of DynamicVis. Its list of held-out images is not public, so the draw is ours and seeded:
+
+    * train: 1,027,691 images, all of train, val and seq, and what is left of test
+    * test: 20,000 images, drawn from test. They show places that are also in train
+
+    If you use this dataset in your research, please cite the following paper:
+
+    * https://arxiv.org/abs/1711.07846
+    """
+
+    card: ClassVar[Card] = FMOW
+
+    def __len__(self) -> int:
+        """Number of images in the split."""
+        return len(self.entries)
+
+    def _verify(self) -> None:
+        """List the images. Looks at folders only, since opening a million annotations would take hours."""
+        if not (self.root / "train").is_dir():
+            raise DatasetNotFoundError(self)
+        test = sorted(self._mapped("test"), key=lambda entry: entry.key)
+        order = np.argsort(np.random.PCG64(SEED).random_raw(len(test)), kind="stable")
+        count = math.ceil(_HELD_OUT * len(test) - 1e-9)
+        held_out = {test[index].key for index in order[:count]}
+        if self.split == "test":
+            entries = [entry for entry in test if entry.key in held_out]
+        else:
+            rest = [entry for entry in test if entry.key not in held_out]
+            entries = [*self._labelled("train"), *self._labelled("val"), *rest, *self._mapped("seq")]
+        if not entries:
+            raise DatasetNotFoundError(self)
+        self.entries = sorted(entries, key=lambda entry: entry.key)
+
+    def _labelled(self, part: str) -> Iterator[Entry]:
+        for folder in (self.root / part).glob("*/*"):
+            if folder.name.startswith(f"{folder.parent.name}_"):
+                yield from self._joined(folder, folder)
+
+    def _mapped(self, part: str) -> Iterator[Entry]:
+        table = self.root / f"{part}_gt_mapping.json"
+        if not table.is_file():
+            if (self.root / part).is_dir():
+                raise IncompleteDatasetError(self, [table])
+            return
+        try:
+            rows = json.loads(table.read_text(encoding="utf-8"))
+            pairs = [(safe_name(row["output"], table), safe_name(row["input"], table)) for row in rows]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise FMoWError(f"{table} is no list of input and output folders ({error}); download it again") from error
+        for images, annotations in pairs:
+            yield from self._joined(self.root / images, self.root / annotations)
+
+    def _joined(self, images: Path, annotations: Path) -> Iterator[Entry]:
+        """Match the files of two folders by what follows the folder's name: the date's number and the kind."""
+        pictures = {path.stem.removeprefix(images.name): path for path in images.glob(f"{images.name}_*rgb.jpg")}
+        labels = {
+            path.stem.removeprefix(annotations.name): path for path in annotations.glob(f"{annotations.name}_*rgb.json")
+        }
+        missing = [images / f"{images.name}{end}.jpg" for end in labels.keys() - pictures.keys()]
+        missing += [annotations / f"{annotations.name}{end}.json" for end in pictures.keys() - labels.keys()]
+        if missing or not pictures:
+            raise IncompleteDatasetError(self, missing or [images / "*rgb.jpg"])
+        for end, picture in pictures.items():
+            yield Entry(picture.relative_to(self.root).as_posix(), picture, labels[end])
+
+    def _load(self, index: int) -> Sample:
+        entry = self.entries[index]
+        regions = read_regions(entry.annotation)
+        return {"image": read_rgb(entry.image), **regions_as_tensors(regions, entry.annotation)}
+
+
+def read_regions(annotation: Path) -> Regions:
+    """Read the regions of one image.
+
+    Args:
+        annotation: JSON file of fMoW.
+
+    Raises:
+        FMoWError: The file is missing or not laid out as published.
+    """
+    try:
+        stored = json.loads(annotation.read_text(encoding="utf-8"))["bounding_boxes"]
+        found = [one for one in (stored if isinstance(stored, list) else [stored]) if one.get("ID") != _CONTEXT]
+        boxes = [tuple(map(float, one["box"])) for one in found]
+        return Regions(
+            boxes=tuple((x, y, x + w, y + h) for x, y, w, h in boxes),
+            names=tuple(str(one["category"]) for one in found),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FMoWError(f"{annotation} is no annotation of fMoW ({error}); download it again") from error
+
+
+def regions_as_tensors(regions: Regions, where: object) -> dict[str, Tensor]:
+    """Regions as a sample holds them.
+
+    Args:
+        regions: Of one image.
+        where: The file they come from, for the message.
+
+    Returns:
+        "bbox_xyxy" float32 (N, 4) in px and "label" int64 (N,) from 0. N may be 0.
+
+    Raises:
+        FMoWError: A class is unknown.
+    """
+    unknown = set(regions.names) - set(FMOW.classes)
+    if unknown:
+        raise FMoWError(f"{where} has the class {min(unknown)!r}, which fMoW does not have; download it again")
+    boxes = torch.tensor(regions.boxes, dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([FMOW.classes.index(name) for name in regions.names], dtype=torch.int64)
+    return {"bbox_xyxy": boxes, "label": labels}
