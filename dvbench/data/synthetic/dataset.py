@@ -1,0 +1,159 @@
+"""Synthetic scenes as TorchGeo datasets, one for each task. Importing TorchGeo takes seconds, so import it late."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torchgeo.datasets import NonGeoDataset
+
+from dvbench.data.card import Task
+from dvbench.data.cards.synthetic import SYNTHETIC
+from dvbench.data.plot import draw
+from dvbench.data.synthetic.canvas import KINDS
+from dvbench.data.synthetic.plan import SCENE_CLASSES
+from dvbench.data.synthetic.scene import Scene, SyntheticError, scene
+
+Sample = dict[str, Any]
+
+_APART = 1_000_000  # scenes between the splits, so that they share none
+# The scenes of these tasks have what the task is about; the other tasks take all classes in turn.
+_SCENES: dict[Task, tuple[str, ...]] = {
+    Task.DETECTION: ("harbor", "industrial", "parking", "residential", "sea"),
+    Task.INSTANCE: ("harbor", "industrial", "residential", "sea"),
+    Task.CHANGE: ("industrial", "residential"),
+    Task.REGION: ("farmland", "harbor", "industrial", "parking", "residential"),
+}
+
+
+class Synthetic(NonGeoDataset):
+    """Procedural aerial scenes, labelled for one task.
+
+    Dataset format:
+
+    * nothing is stored: a scene is made when it is asked for, the same each time
+    * two pictures, before and after, for change; one picture for every other task
+
+    Dataset classes:
+
+    * classification: what the whole scene is, from desert to sea
+    * detection and instance segmentation: background, building, storage_tank, tennis_court, vehicle, ship
+    * semantic segmentation: land cover and objects, 11 classes; 255 where clouds hide the ground
+    * change: unchanged, and changed where a building was put up or pulled down; 255 under clouds
+    * region classification: what an area is used for, 8 classes
+    * retrieval: multi-label, which of the semantic classes are in sight
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    def __init__(
+        self,
+        task: Task | str,
+        split: str = "train",
+        transforms: Callable[[Sample], Sample] | None = None,
+        *,
+        count: int | None = None,
+        size: int = 512,
+        seed: int = 0,
+        difficulty: int = 1,
+        object_size: int = 32,
+    ) -> None:
+        """Describe a series of scenes.
+
+        Args:
+            task: What the samples are labelled for.
+            split: One of "train", "val" and "test"; they share no scene.
+            transforms: Takes a sample and returns a changed one.
+            count: Number of scenes, by default that of the card.
+            size: Side S of the images in pixels.
+            seed: Which series; two seeds share no scene.
+            difficulty: 0-3, as of `scene`.
+            object_size: Length of a house in pixels, as of `scene`.
+
+        Raises:
+            SyntheticError: The split is unknown, or a number is out of the range that `scene` takes.
+        """
+        if split not in self.splits:
+            raise SyntheticError(f"split '{split}' is not in Synthetic; choose one of {', '.join(self.splits)}")
+        self.task = Task(task)
+        self.card = next(card for card in SYNTHETIC if card.task is self.task)
+        self.classes = self.card.classes
+        self.split = split
+        self.transforms = transforms
+        self._count = self.card.split(split).count if count is None else count
+        self._size, self._seed, self._difficulty, self._object_size = size, seed, difficulty, object_size
+        self.scene(0)  # complains of numbers out of range
+
+    def __len__(self) -> int:
+        """Number of scenes in the split."""
+        return self._count
+
+    def __getitem__(self, index: int) -> Sample:
+        """One scene with the labels of the task.
+
+        Args:
+            index: Position in the split.
+
+        Returns:
+            "image": float32 (3, S, S), RGB, 0-255, for change (2, 3, S, S), before and after; and the labels that
+            `Task` lists.
+
+        Raises:
+            IndexError: `index` is not below the number of scenes.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"scene {index} is not in split {self.split}, which has {len(self)}")
+        drawn = self.scene(index)
+        sample: Sample = {"image": _tensor(drawn.image), **self._labels(drawn)}
+        if self.task is Task.CHANGE:
+            sample["image"] = torch.stack([_tensor(drawn.before), sample["image"]])
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def scene(self, index: int) -> Scene:
+        """The scene behind a sample, with its labels of every kind."""
+        classes = _SCENES.get(self.task, SCENE_CLASSES)
+        return scene(
+            self._seed,
+            index + self.splits.index(self.split) * _APART,
+            self._size,
+            difficulty=self._difficulty,
+            object_size=self._object_size,
+            scene_class=classes[index % len(classes)],
+        )
+
+    def _labels(self, drawn: Scene) -> Sample:
+        match self.task:
+            case Task.CLASSIFICATION:
+                return {"label": torch.tensor(drawn.label)}
+            case Task.RETRIEVAL:
+                return {"label": torch.from_numpy(drawn.presence)}
+            case Task.SEMANTIC:
+                return {"mask": torch.from_numpy(drawn.semantic).long()}
+            case Task.CHANGE:
+                return {"mask": torch.from_numpy(drawn.change).long()}
+            case Task.REGION:
+                boxes, kinds = drawn.regions
+                return {"bbox_xyxy": torch.from_numpy(boxes).float(), "label": torch.from_numpy(kinds)}
+        boxes, kinds, masks = drawn.instances
+        labels = {"bbox_xyxy": torch.from_numpy(boxes).float(), "label": torch.from_numpy(kinds) - KINDS[0] + 1}
+        return labels if self.task is Task.DETECTION else {**labels, "mask": torch.from_numpy(masks)}
+
+    def plot(self, sample: Sample, show_titles: bool = True, suptitle: str | None = None) -> Figure:
+        """Draw a sample with its labels.
+
+        Args:
+            sample: What `__getitem__` returns.
+            show_titles: Whether to name the panels.
+            suptitle: Title of the figure.
+
+        Returns:
+            The figure.
+        """
+        return draw(sample, self.classes, show_titles, suptitle)
+
+
+def _tensor(picture: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1).float()
