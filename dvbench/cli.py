@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dvbench.data.verbs import add_to as add_data_verbs
 from dvbench.version import __version__
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ def list_things(options: argparse.Namespace) -> int:
     if options.what in ("models", "all"):
         _print(_models())
     if options.what in ("datasets", "all"):
-        from reports.table import Table
-
-        about = "real aerial RGB of 0.1 m with boxes around tree crowns, comes with the package"
-        _print(Table("Datasets", ["Name", "What"], [["neon_trees", about]]))
+        _print(_datasets())
     if options.what in ("tables", "all"):
         from dvbench.reproduce import TARGETS
         from reports.table import Table
@@ -295,6 +293,20 @@ def _models() -> "Table":
     return Table("Models", ["Name", "parameters", "of which classes", "What"], body)
 
 
+def _datasets() -> "Table":
+    from dvbench.data.catalog import CATALOG, data_root, is_found
+    from reports.table import Table
+
+    cards = [entry.card for entry in CATALOG.values()]
+    columns = ["Name", "Task", "Classes", "Samples", "Title", "Found"]
+    body = []
+    for card in cards:
+        counts = " / ".join(f"{split.count:,}" for split in card.splits)
+        found = "yes" if is_found(card.name) else "no"
+        body.append([card.name, card.task, str(len(card.classes)), f"{counts} {card.counted}", card.title, found])
+    return Table(f"Datasets, looked for in {data_root()}", columns, body)
+
+
 def _print(*tables: "Table") -> None:
     from rich.console import Console
 
@@ -312,7 +324,15 @@ def _say(*paths: Path) -> None:
 
 def _expected() -> tuple[type[Exception], ...]:
     """The errors that a user can mend, whose message is the whole story."""
+    from dvbench.data.archives import ArchiveError, UnsafeNameError
+    from dvbench.data.card import UnknownSplitError
+    from dvbench.data.catalog import MissingDatasetError, UnknownDatasetError
+    from dvbench.data.download import DownloadError
+    from dvbench.data.make import MakeError
     from dvbench.data.scene import SceneError
+    from dvbench.data.synthetic import SyntheticError
+    from dvbench.data.tiles import TileError
+    from dvbench.data.verbs import DataError
     from dvbench.profile.counters import UncountedOpError
     from dvbench.reproduce import UnknownTargetError
     from dvbench.show import ShowError
@@ -324,6 +344,16 @@ def _expected() -> tuple[type[Exception], ...]:
 
     return (
         UsageError,
+        ArchiveError,
+        UnsafeNameError,
+        UnknownSplitError,
+        MissingDatasetError,
+        UnknownDatasetError,
+        DownloadError,
+        MakeError,
+        SyntheticError,
+        TileError,
+        DataError,
         SceneError,
         UnknownTargetError,
         ShowError,
@@ -459,6 +489,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--res", type=int, default=512, metavar="R", help="image side in px (default: 512)")
     _picture(sub)
     _out(sub)
+
+    add_data_verbs(verbs)
     return parser
 
 

@@ -1,0 +1,217 @@
+"""Check a dataset on disk: what is missing, damaged, miscounted or not what its card says, and how to mend it."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torchgeo.datasets import DatasetNotFoundError
+
+from dvbench.data.archives import ArchiveError, UnsafeNameError
+from dvbench.data.card import Card
+from dvbench.data.catalog import MissingDatasetError, dataset, entry, folder, split_report
+from dvbench.data.coco import CocoError
+from dvbench.data.download import mismatch
+from dvbench.data.folders.base import CocoDataset, IncompleteDatasetError
+from dvbench.data.folders.fmow import FMoWError
+from dvbench.data.folders.forestnet import ForestNetError
+from dvbench.data.make import MARK
+from dvbench.data.pixels import PixelError
+from dvbench.data.splits import SplitError
+from dvbench.data.tiles import TileError
+from dvbench.data.watch import SILENT, Watch
+
+# What the readers raise with one line that names the file and the mend.
+FAULTS = (
+    ArchiveError,
+    CocoError,
+    FMoWError,
+    ForestNetError,
+    IncompleteDatasetError,
+    MissingDatasetError,
+    PixelError,
+    SplitError,
+    TileError,
+    UnsafeNameError,
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where the label files of a dataset lie, and the sets of values of which each file keeps to one."""
+
+    pattern: str
+    values: tuple[frozenset[int], ...] = (frozenset({0, 255}), frozenset({0, 1}))
+
+
+_LABELS: Mapping[str, Labels] = {
+    "massachusetts_roads": Labels("tiff/*_labels/*.tif"),
+    "whu_building": Labels("*/label/*.tif"),
+    "levir_cd": Labels("**/label/*.png"),
+    "whu_cd": Labels("label/*.png"),
+    "oscd": Labels("Onera*Labels/*/cm/*-cm.tif", (frozenset({1, 2}),)),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        opened: Split -> number of samples that were opened.
+        made_by: Who made the splits; or that all of it is synthetic.
+        problems: One line each: the file, what is wrong with it, how to mend it.
+    """
+
+    opened: Mapping[str, int]
+    made_by: str
+    problems: tuple[str, ...]
+
+
+def verify(name: str, root: Path | None = None, watch: Watch = SILENT) -> Report:
+    """Look for the files, compare checksums where they are published, open every sample and every label file.
+
+    Counts, sizes and checksums are not compared where `dvbench.data.make` wrote the dataset.
+
+    Args:
+        name: Key in the catalog.
+        root: The dataset's folder, by default as the catalog says.
+        watch: Sees the progress.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UnknownDatasetError: There is no dataset of that name.
+        MissingDatasetError: Its folder is not there.
+    """
+    card, place = entry(name).card, folder(name, root)
+    if not place.is_dir():
+        raise MissingDatasetError(f"{name} is not in {place}: dvbench data info {name} says how to get it")
+    inspection = _Inspection(card, place, watch)
+    problems = tuple(dict.fromkeys(inspection.problems()))  # one annotation file may serve several splits
+    return Report(inspection.opened, inspection.made_by(), problems)
+
+
+class _Inspection:
+    """One look at a dataset, which remembers what it has opened."""
+
+    def __init__(self, card: Card, place: Path, watch: Watch) -> None:
+        self.opened: dict[str, int] = {}
+        self._card, self._place, self._watch = card, place, watch
+        self._is_made = (place / MARK).exists()
+        self._split_of: dict[str, str] = {}  # file -> split it was first met in
+
+    def made_by(self) -> str:
+        if self._is_made:
+            return f"dvbench data make; {MARK} says so"
+        try:
+            return split_report(self._card.name, self._place).made_by
+        except (SplitError, UnsafeNameError):  # the problems tell it
+            return "not to be told"
+
+    def problems(self) -> Iterator[str]:
+        missing = [pattern for pattern in self._card.required if next(self._place.glob(pattern), None) is None]
+        for pattern in missing:
+            yield f"{self._place / pattern} is missing; finish the download (dvbench data info {self._card.name})"
+        if not self._is_made:
+            yield from self._checksums()
+        yield from self._label_values()
+        for split in self._card.splits:
+            try:
+                yield from self._split(split.name, split.count)
+            except FAULTS as error:
+                yield str(error)
+            except DatasetNotFoundError:
+                if not missing:  # else it has been said
+                    yield f"{self._place} lacks the split '{split.name}'; finish the download"
+            except (OSError, ValueError) as error:
+                yield f"{self._place}: split '{split.name}' cannot be opened ({_first_line(error)}); get it anew"
+
+    def _checksums(self) -> Iterator[str]:
+        for archive in self._card.archives:
+            path = self._place / archive.name
+            flaw = mismatch(archive, path, self._watch) if path.is_file() else None
+            if flaw:
+                yield f"{path} {flaw}; fetch it anew (dvbench data download {self._card.name})"
+
+    def _label_values(self) -> Iterator[str]:
+        labels = _LABELS.get(self._card.name)
+        if labels is None:
+            return
+        for path in self._watch.items(sorted(self._place.glob(labels.pattern)), "label files"):
+            try:
+                with Image.open(path) as image:
+                    values = set(np.unique(np.asarray(image)).tolist())
+            except (OSError, SyntaxError, EOFError):  # opening the sample tells it
+                continue
+            if not any(values <= allowed for allowed in labels.values):
+                expected = " or ".join(str(sorted(allowed)) for allowed in labels.values)
+                yield f"{path} has the values {_shortened(sorted(values))}, not {expected}; get it anew"
+
+    def _split(self, split: str, published: int) -> Iterator[str]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the findings tell it
+            opened: Any = dataset(self._card.name, split, self._place)
+        for finding in getattr(opened, "findings", ()):
+            yield f"{finding}; correct the file or get it anew"
+        count = _counted(opened, self._card)
+        if count == 0 or (count != published and not self._is_made):
+            what = f"{count:,} {self._card.counted} in the split '{split}', {published:,} were published"
+            yield f"{self._place} has {what}; finish the download, or check the lists"
+        for index in self._watch.items(range(len(opened)), split):
+            yield from self._sample(opened, index, split)
+        self.opened[split] = len(opened)
+
+    def _sample(self, opened: Any, index: int, split: str) -> Iterator[str]:
+        where = _where(opened, index)
+        if (first := self._split_of.setdefault(where, split)) != split:
+            yield f"{where} is in the split '{first}' and in '{split}'; take it out of one of the lists"
+        try:
+            sample = opened[index]
+        except FAULTS as error:
+            yield str(error)
+        except (OSError, ValueError) as error:
+            yield f"{where} cannot be read ({_first_line(error)}); get it anew"
+        else:
+            yield from self._flaws(sample, where)
+
+    def _flaws(self, sample: dict[str, Any], where: str) -> Iterator[str]:
+        height, width = sample["image"].shape[-2:]
+        expected = self._card.image_size
+        if expected not in (None, (height, width)) and not self._is_made:
+            yield f"{where} has {width}x{height} px instead of {expected[1]}x{expected[0]}; get the original"
+        for left, top, right, bottom in sample.get("bbox_xyxy", ()):
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                box = ", ".join(f"{float(value):g}" for value in (left, top, right, bottom))
+                yield f"{where} has the box {box} in an image of {width}x{height} px; correct its annotation"
+
+
+def _counted(opened: Any, card: Card) -> int:
+    """How many there are of what the card counts."""
+    if card.counted == "cities":
+        return len({name.rsplit("_", 4)[0] for name in opened.names})
+    return len(opened)
+
+
+def _where(opened: Any, index: int) -> str:
+    """The file of a sample, by which splits are compared; its number where the dataset does not tell its files."""
+    if isinstance(opened, CocoDataset):
+        return str(opened._folder / opened.images[index].name)
+    for listing in ("files", "entries", "triples"):
+        if members := getattr(opened, listing, None):
+            member = members[index]
+            return str(member[0] if isinstance(member, tuple) else getattr(member, "annotation", member))
+    return f"sample {index} of the split '{opened.split}'"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _shortened(values: list[int]) -> str:
+    shown = ", ".join(map(str, values[:5]))
+    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
