@@ -10,10 +10,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from reports.stats import paired_ratio
 
-torch.set_num_threads(os.cpu_count() or 1)  # the tests use one, users all
-
 Call = Callable[[], object]
 REPORT: list[tuple[str, str, str]] = []
+
+
+@pytest.fixture(autouse=True, scope="session")
+def all_threads() -> None:
+    """Compute with all cores, as users do; the tests use one."""
+    torch.set_num_threads(os.cpu_count() or 1)
 
 
 @pytest.fixture
@@ -52,6 +56,7 @@ def note(benchmark: BenchmarkFixture) -> Callable[[str, str], None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was compared; the goals stand beside, nothing fails on them."""
-    terminalreporter.section("side by side")
+    if REPORT:
+        terminalreporter.section("side by side")
     for name, figure, goal in REPORT:
         terminalreporter.write_line(f"{name}: {figure} (goal: {goal})")
