@@ -13,6 +13,7 @@ from dvbench.data.archives import safe_name
 from dvbench.data.card import Card
 
 SEED = 0
+MADE_BY = "SPLIT.txt"  # in a dataset's folder: who made its lists, where it was not its publisher
 OURS = f"seeded split of ours (PCG64, seed {SEED})"
 
 
@@ -73,7 +74,9 @@ def membership(card: Card, root: Path) -> Membership:
     """
     lists = {split.name: root / split.file for split in card.splits if split.file}
     if not lists:
-        return Membership({}, " / ".join(dict.fromkeys(split.made_by for split in card.splits)), {})
+        note = root / MADE_BY
+        published = " / ".join(dict.fromkeys(split.made_by for split in card.splits))
+        return Membership({}, note.read_text(encoding="utf-8").strip() if note.is_file() else published, {})
     missing = [path for path in lists.values() if not path.is_file()]
     if not missing:
         return _listed(card, lists)

@@ -124,7 +124,7 @@ def _tile_cities(options: argparse.Namespace) -> int:
 def _list_tiles(names: Sequence[str], place: Path) -> None:
     """Draw a split of the published proportions, unless there are lists."""
     from dvbench.data.catalog import entry
-    from dvbench.data.splits import OURS, seeded
+    from dvbench.data.splits import MADE_BY, OURS, seeded
     from reports.ledger import write_atomically
 
     lists = place / "list"
@@ -135,6 +135,7 @@ def _list_tiles(names: Sequence[str], place: Path) -> None:
     rest = seeded(first["test"], val / (val + test))
     for split, members in {"train": first["train"], "val": rest["train"], "test": rest["test"]}.items():
         write_atomically(lists / f"{split}.txt", "".join(f"{name}\n" for name in members).encode())
+    write_atomically(place / MADE_BY, f"{OURS}\n".encode())
     print(f"{lists} holds a {OURS}: the lists that others use name the tiles of another packing")
 
 

@@ -192,6 +192,7 @@ class TestTile:
         counts = [len(catalog.dataset("whu_cd", split)) for split in ("train", "val", "test")]
         assert sum(counts) == 8
         assert min(counts) > 0
+        assert "seeded split of ours" in catalog.split_report("whu_cd").made_by
 
     def test_lists_that_are_there_stay(self, data: Call, mosaics: list[str], tmp_path: Path) -> None:
         lists = tmp_path / "sets" / "whu_cd" / "list"
