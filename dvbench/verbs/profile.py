@@ -1,0 +1,53 @@
+"""`dvbench profile`."""
+
+import argparse
+
+from dvbench.verbs.common import Subparsers, add_verb, print_tables, wrote
+from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
+
+MODELS = ("resnet101", "vit_b16", "dynamicvis_b_dense", "dynamicvis_b")
+
+
+def profile(options: argparse.Namespace) -> int:
+    """Measure models over resolutions."""
+    from dataclasses import replace
+
+    from dvbench.profile.summary import counts, summary
+
+    template, plan = template_cell(options), plan_of(options)
+    attentions = options.attention or ["sdpa", "eager"]
+    cells = [
+        replace(template, model=model, resolution=side, attention=attention).settled()
+        for side in options.res or [512]
+        for model in options.model or MODELS
+        for attention in attentions
+    ]
+    records = measure(list(dict.fromkeys(cells)), plan, options.out)
+    table = counts(records) if plan.dry_run else summary(records)
+    if not plan.dry_run:
+        wrote(*table.write(options.out, "profile"))
+    print_tables(table)
+    return exit_code(records)
+
+
+def add_to(verbs: Subparsers) -> None:
+    """Add `profile` to the command line."""
+    sub = add_verb(
+        verbs,
+        "profile",
+        profile,
+        "measure latency, memory and cost of models over resolutions",
+        "  dvbench profile                                   the default models at 512 px\n"
+        "  dvbench profile --res 2048                        on the real 2048 x 2048 scene\n"
+        "  dvbench profile --model dynamicvis_b swin_t --res 128 256 512 --repeat 10\n"
+        "  dvbench profile --res 16384 --dry-run             exact counts, in seconds\n"
+        "  dvbench profile --image scene.tif --bands 4,3,2   your own image\n",
+    )
+    sub.add_argument("--model", nargs="+", metavar="M", help=f"models (default: {' '.join(MODELS)}); see dvbench list")
+    sub.add_argument(
+        "--res", nargs="+", type=int, metavar="R", help="image sides in px, divisible by 32 (default: 512)"
+    )
+    sub.add_argument("--attention", nargs="+", choices=["sdpa", "eager"], help="how attention runs (default: both)")
+    sub.add_argument("--max-batch", action="store_true", help="also find the largest batch (predicted on a CPU)")
+    sub.add_argument("--resume", action="store_true", help="take over what an earlier run has measured here")
+    condition_options(sub)
