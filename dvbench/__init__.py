@@ -15,7 +15,7 @@ __all__ = ["__version__"]
 def _check_siblings() -> None:
     """Raise ImportError when a sibling package name resolves to somebody else's folder."""
     house = Path(__file__).resolve().parent.parent
-    for name in ("models", "reports"):
+    for name in ("models", "reports", "tasks"):
         spec = find_spec(name)
         found = Path(spec.origin).resolve().parent if spec and spec.origin else None
         if found != house / name:

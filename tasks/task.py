@@ -1,0 +1,240 @@
+"""What every task promises: a network on a backbone, its losses, its predictions and their scores."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from lightning.pytorch import LightningModule
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
+
+from models.backbone import Backbone
+from models.dynamicvis import DynamicVis
+from tasks.protocol import Protocol, ProtocolError, Schedule
+
+Batch = dict[str, Any]
+"""What the data loader makes: "image", "size" and "index" for all, labels by task."""
+Prediction = dict[str, Tensor]
+"""What a task finds in one image, in the coordinates of the original image."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """Training diverged; the message names the step, the batch and the loss."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a dataset asks of a task.
+
+    Attributes:
+        classes: name of each label; position is the label. Starts with "background" for boxes and instances.
+        multilabel: an image carries several labels.
+    """
+
+    classes: tuple[str, ...]
+    multilabel: bool = False
+
+
+class Options(BaseModel):
+    """Options of a network or of scores, as a protocol gives them; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+
+def read_options(kind: type[O], given: dict[str, Any], protocol: Protocol, key: str) -> O:
+    """Check the options under `key` of a protocol.
+
+    Raises:
+        ProtocolError: an unknown option or a value that does not suit; names protocol and key.
+    """
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, (key, *first["loc"])))
+        raise ProtocolError(f"protocol {protocol.name}: {where}: {first['msg']}") from None
+
+
+class Scores(Metric):
+    """Scores of predictions against labels, summed over images and processes.
+
+    A subclass keeps what it needs of each image in states that are lists, so that the score of any resampling of the
+    images can be taken.
+    """
+
+    full_state_update = False
+
+    @abstractmethod
+    def update(self, predictions: list[Prediction], batch: Batch) -> None:
+        """Take in the predictions on a batch."""
+
+    @abstractmethod
+    def score(self, images: Tensor | None = None) -> dict[str, float]:
+        """Return name -> score of the images with these positions, int64 (n,), repeats allowed; None for all.
+
+        Shares are in percent, as in the paper's tables.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images taken in."""
+
+    def compute(self) -> dict[str, float]:
+        """Return the scores of all images."""
+        return self.score()
+
+    def interval(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Return the bootstrap interval of each score: 2.5th and 97.5th percentile over resamplings of the images."""
+        generator = torch.Generator().manual_seed(seed)
+        draws = [self.score(torch.randint(len(self), (len(self),), generator=generator)) for _ in range(resamples)]
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        intervals = {}
+        for name in draws[0]:
+            values = torch.tensor([draw[name] for draw in draws], dtype=torch.float64)
+            low, high = torch.nanquantile(values, ends).tolist()
+            intervals[name] = (low, high)
+        return intervals
+
+
+class Task(LightningModule):
+    """A network for one task, trained and scored by a protocol.
+
+    A subclass fills in four hooks: `configure_network`, `losses`, `predict` and `configure_scores`.
+
+    Args:
+        backbone: gives the feature maps.
+        problem: what the dataset asks.
+        protocol: how to train and score.
+        pretrained: the backbone's weights were loaded, so the protocol's first stages are frozen.
+
+    Raises:
+        ProtocolError: the protocol's options or losses do not suit the task.
+    """
+
+    HeadOptions: ClassVar[type[Options]] = Options
+    ScoreOptions: ClassVar[type[Options]] = Options
+    LOSSES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, backbone: Backbone, problem: Problem, protocol: Protocol, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.problem = problem
+        self.protocol = protocol
+        if unknown := sorted(protocol.losses.keys() - set(self.LOSSES)):
+            there = ", ".join(self.LOSSES) or "none"
+            raise ProtocolError(f"protocol {protocol.name}: losses.{unknown[0]}: this task's losses are {there}")
+        self.configure_network()
+        self.val_scores = self.configure_scores()
+        self.test_scores = self.configure_scores()
+        if pretrained:
+            self._freeze(protocol.frozen_stages)
+
+    @abstractmethod
+    def configure_network(self) -> None:
+        """Build neck and head on `self.backbone`."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return name -> loss of a training batch, each a scalar, before the protocol's weights."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Return what is found in each image of a batch; needs "image" and "size" only."""
+
+    @abstractmethod
+    def configure_scores(self) -> Scores:
+        """Make the scores of the protocol."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the weighted sum of the losses."""
+        losses = self.losses(batch)
+        total = torch.stack([loss * self.protocol.losses.get(name, 1.0) for name, loss in losses.items()]).sum()
+        if not torch.isfinite(total):
+            self._complain(losses, batch, batch_idx)
+        shown = {f"train/{name}": loss.detach() for name, loss in (losses | {"loss": total}).items()}
+        self.log_dict(shown, batch_size=len(batch["image"]), on_step=True)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 (signature of Lightning)
+        """Take in the predictions on a batch of the split by which the checkpoint is selected."""
+        self.val_scores.update(self.predict(batch), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores as `val/...`."""
+        self._log_scores("val", self.val_scores)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 (signature of Lightning)
+        """Take in the predictions on a batch of the test split."""
+        self.test_scores.update(self.predict(batch), batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores as `test/...`; they stay in `test_scores` for intervals until the next test."""
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.compute().items()})
+
+    def on_test_epoch_start(self) -> None:
+        """Forget an earlier test."""
+        self.test_scores.reset()
+
+    def on_train_epoch_start(self) -> None:
+        """Set the noise of the token selection for this epoch (table 19)."""
+        if isinstance(self.backbone, DynamicVis):
+            self.backbone.set_noise(self.protocol.noise.at(self.current_epoch / self.protocol.epochs))
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:  # type: ignore[override]
+        """Make AdamW over everything that is trained, and its schedule."""
+        chosen, steps = self.protocol.optimiser, self.trainer.estimated_stepping_batches
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimiser = AdamW(trained, chosen.lr, chosen.betas, weight_decay=chosen.weight_decay)
+        a_epoch = max(1, round(steps / self.protocol.epochs))
+        schedule = LambdaLR(optimiser, lambda step: rate(self.protocol.schedule, step, a_epoch, self.protocol.epochs))
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+    def extent(self, size: Tensor, image: Tensor) -> tuple[int, int]:
+        """Return height and width of what the original image fills of a network's input; the rest is padding.
+
+        Args:
+            size: int64 (2,), height and width of the original image.
+            image: (..., height, width), the network's input.
+        """
+        sides = (image.shape[-2], image.shape[-1])
+        if not self.protocol.keeps_aspect:
+            return sides
+        height, width = (int(side) for side in size)
+        scale = min(sides[0] / height, sides[1] / width)
+        return round(height * scale), round(width * scale)
+
+    def _log_scores(self, stage: str, scores: Scores) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.compute().items()})
+        scores.reset()
+
+    def _complain(self, losses: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
+        values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
+        images = batch["index"].tolist() if "index" in batch else "unknown"
+        raise NonFiniteLossError(
+            f"loss is not finite at epoch {self.current_epoch}, batch {batch_idx} (images {images}): {values}; "
+            "lower optimiser.lr, or look at these images"
+        )
+
+    def _freeze(self, stages: int) -> None:
+        """Keep the first stages as loaded; their noise and the positional embedding go on (section 4.3.1)."""
+        if isinstance(self.backbone, DynamicVis):
+            for stage in self.backbone.stages[:stages]:
+                stage.requires_grad_(False)
+
+
+def rate(schedule: Schedule, step: int, steps_an_epoch: int, epochs: int) -> float:
+    """Return the share of the learning rate at a step: linear warm-up by step, then a cosine by epoch."""
+    warm = round(schedule.warmup_epochs * steps_an_epoch)
+    if step < warm:
+        return schedule.warmup_factor + (1 - schedule.warmup_factor) * step / warm
+    length = max(1.0, epochs - schedule.warmup_epochs)
+    done = min(1.0, (step // steps_an_epoch - schedule.warmup_epochs) / length)
+    return schedule.minimum + (1 - schedule.minimum) * (1 + math.cos(math.pi * max(0.0, done))) / 2
