@@ -177,7 +177,7 @@ def _large_pictures_allowed() -> Iterator[None]:
 def _plan(request: _Request, size: tuple[int, int], count: int) -> _Plan:
     """Decide what to read of an image of `size` (width, height) with `count` bands."""
     path, side, fit, bands = request
-    chosen, notes = _choose_bands(path, count, bands)
+    chosen, notes = choose_bands(path, count, bands)
     if size == (side, side):
         return _Plan(chosen, None, notes)
     if fit == "resize":
@@ -189,7 +189,12 @@ def _plan(request: _Request, size: tuple[int, int], count: int) -> _Plan:
     return _Plan(chosen, box, [*notes, f"cropped from the centre of {_by(size)}"])
 
 
-def _choose_bands(path: Path, count: int, bands: Bands | None) -> tuple[Bands, list[str]]:
+def choose_bands(path: Path, count: int, bands: Bands | None) -> tuple[Bands, list[str]]:
+    """Decide which bands of an image file are shown as red, green and blue, and say so; see `load_scene`.
+
+    Raises:
+        SceneError: None is known, or those asked for are not there.
+    """
     if bands is None:
         if count not in _RGB_BANDS:
             raise SceneError(f"{path} has {count} bands and none is known to be red; name three with --bands R,G,B")
