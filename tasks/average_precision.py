@@ -1,0 +1,210 @@
+"""COCO's average precision of boxes and masks, with the IoU thresholds and area ranges of each table."""
+
+import contextlib
+import io
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from tasks.task import Batch, Options, Prediction, Scores
+
+EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
+MOST = 100  # detections of an image that count
+EVERYTHING = (0.0, 1e10)
+
+
+class PrecisionOptions(Options):
+    """Which precisions are taken.
+
+    Attributes:
+        ious: overlaps from which a detection counts as found; COCO's ten, or 0.5 alone for tables that print AP50.
+        areas: name -> least and largest area in square px of the original image, taken apart.
+        masks: score masks as well as boxes.
+    """
+
+    ious: tuple[float, ...] = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+    areas: dict[str, tuple[float, float]] = {}
+    masks: bool = False
+
+
+class AveragePrecision(Scores):
+    """Average precision in percent: `ap` (mean over several overlaps), `ap50`, `ap75`; nan where there is no object.
+
+    Of an area range, the name is added: `ap50_small`. With masks, names start with `box_` and `mask_`.
+
+    Args:
+        classes: number of classes, the background included.
+        options: which precisions.
+    """
+
+    detections: list[Tensor]
+    detection_counts: list[Tensor]
+    truths: list[Tensor]
+    truth_counts: list[Tensor]
+    codes: list[Tensor]
+    code_lengths: list[Tensor]
+    sizes: list[Tensor]
+
+    def __init__(self, classes: int, options: PrecisionOptions) -> None:
+        super().__init__()
+        self.classes = classes
+        self.options = options
+        for name in ("detections", "detection_counts", "truths", "truth_counts", "codes", "code_lengths", "sizes"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, predictions: list[Prediction], batch: Batch) -> None:
+        """Take in boxes, scores, labels and, if asked for, masks; the batch holds the truth in the same coordinates."""
+        areas = batch.get("area", [None] * len(predictions))
+        for i, (found, area) in enumerate(zip(predictions, areas, strict=True)):
+            boxes, labels = batch["bbox_xyxy"][i], batch["label"][i]
+            best = found["scores"].argsort(descending=True, stable=True)[:MOST]
+            self.detections.append(_rows(found["boxes"][best], found["scores"][best], found["labels"][best]))
+            self.truths.append(_rows(boxes, self._areas(batch, i) if area is None else area, labels))
+            self.detection_counts.append(torch.tensor([len(best)]))
+            self.truth_counts.append(torch.tensor([len(boxes)]))
+            self.sizes.append(batch["size"][i].cpu()[None])
+            if self.options.masks:
+                for masks in (found["masks"][best], batch["mask"][i]):
+                    codes = [torch.frombuffer(bytearray(code), dtype=torch.uint8) for code in _encode(masks)]
+                    self.codes.append(torch.cat([*codes, torch.zeros(0, dtype=torch.uint8)]))
+                    self.code_lengths.append(torch.tensor([len(code) for code in codes], dtype=torch.int64))
+
+    def __len__(self) -> int:
+        """Number of images taken in."""
+        return len(_joined(self.sizes))
+
+    def score(self, images: Tensor | None = None) -> dict[str, float]:
+        """Return the average precisions; see `Scores.score`."""
+        truths, detections = self._coco(range(len(self)) if images is None else images.tolist())
+        if not self.options.masks:
+            return self._evaluate("bbox", truths, detections)
+        both: dict[str, float] = {}
+        for kind, prefix in (("bbox", "box_"), ("segm", "mask_")):
+            found = self._evaluate(kind, truths, detections)
+            both |= {prefix + name: value for name, value in found.items()}
+        return both
+
+    def _areas(self, batch: Batch, image: int) -> Tensor:
+        if self.options.masks:
+            pixels: Tensor = batch["mask"][image].flatten(1).sum(1)
+            return pixels
+        boxes: Tensor = batch["bbox_xyxy"][image]
+        return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+    def _coco(self, images: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return truth and detections as COCO holds them; an image that occurs twice is two images."""
+        found = _split(self.detections, self.detection_counts)
+        true = _split(self.truths, self.truth_counts)
+        codes = self._codes(found, true) if self.options.masks else None
+        sizes = _joined(self.sizes).tolist()
+        truths: list[dict[str, Any]] = []
+        detections: list[dict[str, Any]] = []
+        listed = []
+        for number, image in enumerate(images, start=1):
+            height, width = sizes[image]
+            listed.append({"id": number, "height": height, "width": width})
+            for j, (*box, area, label) in enumerate(true[image].tolist()):
+                # Ids start at 1: the evaluators take a match with id 0 for no match.
+                entry: dict[str, Any] = {
+                    "id": len(truths) + 1,
+                    "image_id": number,
+                    "category_id": int(label),
+                    "iscrowd": 0,
+                }
+                entry |= {"bbox": _xywh(box), "area": area}
+                truths.append(entry | ({"segmentation": _rle(codes[1][image][j], sizes[image])} if codes else {}))
+            for j, (*box, score, label) in enumerate(found[image].tolist()):
+                entry = {"image_id": number, "category_id": int(label), "score": score, "bbox": _xywh(box)}
+                detections.append(entry | ({"segmentation": _rle(codes[0][image][j], sizes[image])} if codes else {}))
+        categories = [{"id": label, "name": str(label)} for label in range(1, self.classes)]
+        return {"images": listed, "annotations": truths, "categories": categories}, detections
+
+    def _codes(self, found: list[Tensor], true: list[Tensor]) -> tuple[list[list[bytes]], list[list[bytes]]]:
+        lengths, data = _joined(self.code_lengths).tolist(), bytes(_joined(self.codes).numpy())
+        ends = np.cumsum([0, *lengths]).tolist()
+        codes = iter([data[start:end] for start, end in pairwise(ends)])
+        both: tuple[list[list[bytes]], list[list[bytes]]] = ([], [])
+        for detections, truths in zip(found, true, strict=True):
+            both[0].append([next(codes) for _ in detections])
+            both[1].append([next(codes) for _ in truths])
+        return both
+
+    def _evaluate(self, kind: str, truths: dict[str, Any], detections: list[dict[str, Any]]) -> dict[str, float]:
+        ranges = {"": EVERYTHING, **self.options.areas}
+        if truths["annotations"] and detections:
+            precision = self._precision(kind, truths, detections, list(ranges.values()))
+        else:
+            precision = np.full((len(self.options.ious), 1, 1, len(ranges)), -1.0 if not truths["annotations"] else 0.0)
+        scores = {}
+        for i, name in enumerate(ranges):
+            ending = f"_{name}" if name else ""
+            if len(self.options.ious) > 1:
+                scores[f"ap{ending}"] = _mean(precision[..., i])
+            for iou, title in ((0.5, "ap50"), (0.75, "ap75")):
+                if iou in self.options.ious:
+                    scores[f"{title}{ending}"] = _mean(precision[self.options.ious.index(iou), ..., i])
+        return scores
+
+    def _precision(
+        self, kind: str, truths: dict[str, Any], detections: list[dict[str, Any]], ranges: list[tuple[float, float]]
+    ) -> NDArray[np.float64]:
+        """Return the precision (overlaps, recalls, classes, area ranges); -1 where there is no object."""
+        from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415 (seconds)
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
+            truth = COCO(truths)
+            run = COCOeval_faster(truth, truth.loadRes(detections), iouType=kind, print_function=lambda *_: None)
+            run.params.iouThrs = np.array(self.options.ious)
+            run.params.areaRng = [list(bounds) for bounds in ranges]
+            run.params.areaRngLbl = [str(i) for i in range(len(ranges))]
+            run.params.maxDets = [MOST]
+            run.evaluate()
+            run.accumulate()
+        precision: NDArray[np.float64] = np.asarray(run.eval["precision"])[..., 0]
+        return precision
+
+
+def _rows(boxes: Tensor, values: Tensor, labels: Tensor) -> Tensor:
+    return torch.cat([boxes.double(), values.double()[:, None], labels.double()[:, None]], dim=1).cpu()
+
+
+def _joined(state: list[Tensor] | Tensor) -> Tensor:
+    """Return a state as one tensor, whether it was gathered from other processes or not."""
+    if isinstance(state, list) and not state:
+        return torch.zeros(0)
+    joined: Tensor = dim_zero_cat(state)
+    return joined.cpu()
+
+
+def _split(rows: list[Tensor], counts: list[Tensor]) -> list[Tensor]:
+    return list(_joined(rows).split(_joined(counts).long().tolist()))
+
+
+def _encode(masks: Tensor) -> list[bytes]:
+    from faster_coco_eval.core import mask  # noqa: PLC0415
+
+    if not len(masks):
+        return []
+    pixels = np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0))
+    counts = [code["counts"] for code in mask.encode(pixels)]
+    return [count if isinstance(count, bytes) else count.encode() for count in counts]
+
+
+def _rle(code: bytes, size: list[int]) -> dict[str, Any]:
+    return {"size": [int(side) for side in size], "counts": code}
+
+
+def _xywh(box: list[float]) -> list[float]:
+    left, top, right, bottom = box
+    return [left, top, right - left, bottom - top]
+
+
+def _mean(precision: NDArray[np.float64]) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) * 100 if known.size else float("nan")

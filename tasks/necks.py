@@ -1,0 +1,91 @@
+"""Necks: from a backbone's maps to five maps of one width."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.backbone import Backbone
+
+STRIDES = (4, 8, 16, 32, 64)
+"""Side of a cell of each map of a neck, in pixels of the image."""
+
+
+class FPN(nn.Module):
+    """Feature pyramid network (arXiv 1612.03144) as the authors configure it: biases, no norm, no activation.
+
+    Args:
+        channels: of the backbone's maps, from fine to coarse.
+        width: channels of every output.
+        levels: number of outputs; those beyond the backbone's are every second cell of the one before.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = 256, levels: int = 5) -> None:
+        super().__init__()
+        self.extra = levels - len(channels)
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.output = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels)
+        for layer in (*self.lateral, *self.output):
+            assert isinstance(layer, nn.Conv2d)
+            assert layer.bias is not None
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Turn maps (batch, channels[i], h_i, w_i) into maps (batch, width, h_i, w_i), and the coarser ones."""
+        current = [layer(each) for layer, each in zip(self.lateral, maps, strict=True)]
+        for i in reversed(range(len(current) - 1)):
+            current[i] = current[i] + F.interpolate(current[i + 1], size=current[i].shape[-2:], mode="nearest")
+        outputs = [layer(each) for layer, each in zip(self.output, current, strict=True)]
+        for _ in range(self.extra):
+            outputs.append(F.max_pool2d(outputs[-1], 1, stride=2))
+        return outputs
+
+
+class PlainPyramid(nn.Module):
+    """Simple feature pyramid (arXiv 2203.16527, section 3) for a backbone with one map at stride 16.
+
+    The maps at strides 4, 8 and 32 are made from that one by transposed convolutions and a pooling.
+
+    Args:
+        channels: of the backbone's map.
+        width: channels of every output.
+        levels: number of outputs.
+    """
+
+    def __init__(self, channels: int, width: int = 256, levels: int = 5) -> None:
+        super().__init__()
+        half, quarter = channels // 2, channels // 4
+        self.scales = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.ConvTranspose2d(channels, half, 2, 2),
+                    nn.GroupNorm(1, half),
+                    nn.GELU(),
+                    nn.ConvTranspose2d(half, quarter, 2, 2),
+                ),
+                nn.ConvTranspose2d(channels, half, 2, 2),
+                nn.Identity(),
+                nn.MaxPool2d(2, 2),
+            ]
+        )
+        self.pyramid = FPN((quarter, half, channels, channels), width, levels)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Turn one map (batch, channels, h, w) at stride 16 into maps of `width` channels at strides 4, 8, 16, ..."""
+        (single,) = maps
+        outputs: list[Tensor] = self.pyramid([scale(single) for scale in self.scales])
+        return outputs
+
+
+def pyramid(backbone: Backbone, width: int = 256, levels: int = 5) -> nn.Module:
+    """Return the neck that suits a backbone; its outputs have strides 4, 8, 16, 32 and, for five levels, 64.
+
+    Raises:
+        ValueError: the backbone has neither four maps at strides 4 to 32 nor one at stride 16.
+    """
+    if tuple(backbone.strides) == STRIDES[:4]:
+        return FPN(backbone.channels, width, levels)
+    if tuple(backbone.strides) == (16,):
+        return PlainPyramid(backbone.channels[0], width, levels)
+    raise ValueError(f"no pyramid for a backbone with strides {tuple(backbone.strides)}: use 4, 8, 16, 32 or 16 alone")
