@@ -80,18 +80,22 @@ def hardware_name(device: str) -> str:
     return f"{_cpu_model()} ({cores} {'core' if cores == 1 else 'cores'})"
 
 
-def code_fingerprint(root: Path = ROOT) -> str:
-    """Hash the source that decides what is measured: models and the profiler.
+def code_fingerprint(
+    root: Path = ROOT, folders: tuple[str, ...] = MEASURED, endings: tuple[str, ...] = (".py",)
+) -> str:
+    """Hash the source that decides what is measured, by default models and the profiler.
 
     Args:
         root: the folder that holds the packages.
+        folders: below it, whose files are hashed.
+        endings: of those files.
 
     Returns:
-        The first 12 hex digits of a SHA-256 over names and contents of the Python files.
+        The first 12 hex digits of a SHA-256 over names and contents of the files.
     """
     digest = hashlib.sha256()
-    for folder in MEASURED:
-        for file in sorted((root / folder).rglob("*.py")):
+    for folder in folders:
+        for file in sorted(file for file in (root / folder).rglob("*") if file.suffix in endings):
             content = file.read_bytes()
             digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
             digest.update(content)

@@ -123,11 +123,11 @@ class PathMixer(nn.Module):
         if self.gate is None:
             mixed = self._path(self.paths[0], x, z)
             for path in self.paths[1:]:
-                mixed += self._path(path, x, z)
-            mixed /= len(self.paths)
-        else:
-            mixed = self._gated([self._path(path, x, z) for path in self.paths], self.gate)
-        out: Tensor = self.mamba.out_proj(mixed)
+                other = self._path(path, x, z)
+                mixed = mixed + other if mixed.requires_grad else mixed.add_(other)
+            mean: Tensor = self.mamba.out_proj(mixed)
+            return mean.div_(len(self.paths))
+        out: Tensor = self.mamba.out_proj(self._gated([self._path(path, x, z) for path in self.paths], self.gate))
         return out
 
     def _path(self, path: str, x: Tensor, z: Tensor) -> Tensor:

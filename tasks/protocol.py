@@ -1,7 +1,6 @@
 """Protocols: how a dataset is trained and scored, one YAML file a dataset, checked key by key."""
 
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -82,9 +81,12 @@ class Window(_Strict):
 
 
 class Baseline(_Strict):
-    """What a reduced run has to beat, and by how much of the metric, to count as having learned."""
+    """What a reduced run has to beat, and by how much of the metric, to count as having learned.
 
-    kind: Literal["untrained", "majority", "random"]
+    `untrained` is the same model before training, `constant` the best prediction that is the same for everything.
+    """
+
+    kind: Literal["untrained", "constant"]
     margin: Positive
 
 
@@ -167,7 +169,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def load(name: str, *overrides: str) -> Protocol:
+def load(name: str, *overrides: str, changes: Mapping[str, Any] | None = None) -> Protocol:
     """Read a protocol.
 
     A file holds the released configuration and, under `overrides`, named sets of keys that replace its own: the other
@@ -178,17 +180,19 @@ def load(name: str, *overrides: str) -> Protocol:
         name: such as "levir_ship".
         overrides: names of sets to apply, in order; those that the file does not have change nothing, apart from `1x`
             and `2x`.
+        changes: keys that replace those of the file in the end, nested as there.
 
     Raises:
         ProtocolError: no such protocol, an unknown or missing key, a value out of range, or no such input size.
     """
     if name not in names():
         raise ProtocolError(f"there is no protocol '{name}': choose from {', '.join(names())}")
-    return parse(name, (files("tasks") / "protocols" / f"{name}.yaml").read_text(encoding="utf-8"), *overrides)
+    return parse(
+        name, (files("tasks") / "protocols" / f"{name}.yaml").read_text(encoding="utf-8"), *overrides, changes=changes
+    )
 
 
-@cache
-def parse(name: str, text: str, *overrides: str) -> Protocol:
+def parse(name: str, text: str, *overrides: str, changes: Mapping[str, Any] | None = None) -> Protocol:
     """Check a protocol given as YAML; arguments and errors as `load`, `text` being what the file holds."""
     try:
         raw = yaml.safe_load(text)
@@ -197,7 +201,7 @@ def parse(name: str, text: str, *overrides: str) -> Protocol:
     if not isinstance(raw, dict) or not isinstance(sets := raw.pop("overrides", {}), dict):
         raise ProtocolError(f"protocol {name}: has to be a mapping of keys, as `overrides` in it")
     _check_sets(name, raw, sets)
-    return _checked(name, _merged(raw, sets, overrides))
+    return _checked(name, _merge(_merged(raw, sets, overrides), changes or {}))
 
 
 def _merged(raw: dict[str, Any], sets: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:

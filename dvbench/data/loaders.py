@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +14,16 @@ from dvbench.data.card import Task
 from dvbench.data.transforms import Sample
 
 Batch = dict[str, Any]
+
+
+class Part(NamedTuple):
+    """Which samples of a batch one of several processes takes: every `world`-th, from the `rank`-th on."""
+
+    rank: int
+    world: int
+
+
+WHOLE = Part(0, 1)
 MOST_WORKERS = 8  # as the released configurations
 MOST_REDRAWS = 100
 
@@ -50,24 +59,28 @@ def loader(
     mix: Callable[[Batch], Batch] | None = None,
     with_boxes_only: bool = False,
     workers: int | None = None,
+    part: Part = WHOLE,
 ) -> DataLoader[Batch]:
     """Load a dataset batch by batch.
 
-    The same seed gives the same batches in the same order for any number of workers. Each pass over the loader is an
+    The same seed gives the same batches in the same order for any number of workers, and the same samples in each
+    batch for any number of processes that share it. Each pass over the loader is an
     epoch with an order and random numbers of its own; call `loader.sampler.set_epoch` to go on from one of them.
 
     Args:
         dataset: Where the samples come from; its transforms may draw from torch's global random numbers only.
         task: Decides how samples are collated, see `collate`.
-        batch_size: Samples in a batch; the last may have fewer.
+        batch_size: Samples in a batch, over all processes; the last may have fewer.
         seed: Decides order, augmentation and mixing; not negative.
         train: Shuffle.
         mix: Changes a collated batch, such as augmentation "mixup_or_cutmix".
         with_boxes_only: Put another random sample in the place of one whose image, once augmented, shows no box.
         workers: Processes that load; by default as many as suit the machine.
+        part: Which samples of each batch are loaded here, where several processes train together.
 
     Returns:
-        A loader of batches, pinned where there is a GPU.
+        A loader of batches, pinned where there is a GPU. Besides what `collate` says, a batch holds "index", int64
+        (B,): positions in the dataset.
 
     Raises:
         BatchError: The dataset is empty or the batch size is below 1.
@@ -76,7 +89,7 @@ def loader(
         raise BatchError(f"{type(dataset).__name__} has no samples in this split; choose another split or fill it")
     if batch_size < 1:
         raise BatchError(f"batch size is {batch_size}; give 1 or more")
-    draws = Draws(len(dataset), batch_size, seed=seed, shuffle=train)
+    draws = Draws(len(dataset), batch_size, seed=seed, shuffle=train, part=part)
     if workers is None:
         workers = min(_free_cores(), MOST_WORKERS, len(draws))
     return DataLoader(
@@ -120,10 +133,10 @@ def _stack(key: str, column: list[Tensor]) -> Any:
 
 @dataclass(frozen=True)
 class Draw:
-    """The samples of one batch and the seed of every random number that goes into it."""
+    """The samples of one batch, and for each of them the seed of all random numbers that go into it."""
 
     indices: list[int]
-    seed: int
+    seeds: list[int]
 
 
 class Draws(Sampler[Draw]):
@@ -131,21 +144,25 @@ class Draws(Sampler[Draw]):
 
     Args:
         length: Samples in the dataset.
-        batch_size: Samples in a batch; the last may have fewer.
+        batch_size: Samples in a batch, over all processes; the last may have fewer.
         seed: Decides the draws, together with the epoch.
-        shuffle: Whether the order is random.
+        shuffle: Whether the order is random. If so, all processes get equally many samples, for which a few of the
+            last batch may be left out.
+        part: Which samples of a batch are drawn here.
     """
 
-    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool) -> None:
+    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, part: Part = WHOLE) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.part = part
         self.epoch = 0
 
     def __len__(self) -> int:
         """Number of batches."""
-        return ceil(self.length / self.batch_size)
+        whole, rest = divmod(self.length, self.batch_size)
+        return whole + (rest >= self.part.world if self.shuffle else rest > self.part.rank)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass that of `epoch`, counted from 0."""
@@ -158,9 +175,12 @@ class Draws(Sampler[Draw]):
         self.epoch += 1
         generator = torch.Generator().manual_seed(int(mixed[0]))
         order = torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
-        for indices in order.split(self.batch_size):
-            seed = torch.randint(2**63 - 1, (), generator=generator)
-            yield Draw(indices.tolist(), int(seed))
+        seeds = torch.randint(2**63 - 1, (self.length,), generator=generator)
+        for indices, numbers in zip(order.split(self.batch_size), seeds.split(self.batch_size), strict=True):
+            end = len(indices) - len(indices) % self.part.world if self.shuffle else len(indices)
+            mine = slice(self.part.rank, end, self.part.world)
+            if len(indices[mine]):
+                yield Draw(indices[mine].tolist(), numbers[mine].tolist())
 
 
 class _Batches(Dataset[Batch]):
@@ -176,11 +196,12 @@ class _Batches(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(draw.seed)  # torch.manual_seed would seed the GPU as well
-            batch = collate(self.task, [self._sample(index) for index in draw.indices])
+            samples = [self._sample(index, seed) for index, seed in zip(draw.indices, draw.seeds, strict=True)]
+            batch = collate(self.task, samples) | {"index": torch.tensor(draw.indices)}
             return batch if self.mix is None else self.mix(batch)
 
-    def _sample(self, index: int) -> Sample:
+    def _sample(self, index: int, seed: int) -> Sample:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPU as well
         sample = self.dataset[index]
         if not self.with_boxes_only:
             return sample

@@ -25,7 +25,7 @@ class Found:
     @classmethod
     def newest(cls, records: Sequence[Record]) -> "Found":
         """Choose from records, oldest first, those that share machine, code, input and dtype with the newest."""
-        single = [record for record in records if record.cell["batch"] == 1]
+        single = [record for record in records if record.cell.get("batch") == 1]
         if not single:
             return cls({}, cpu=True, stamp="Ours: nothing has been measured yet.")
         last = single[-1]

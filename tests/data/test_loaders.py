@@ -9,7 +9,7 @@ import torch
 from dvbench.data.augment import augmentation
 from dvbench.data.card import Task
 from dvbench.data.cards.detection import NEON_TREES
-from dvbench.data.loaders import Batch, BatchError, collate, loader
+from dvbench.data.loaders import Batch, BatchError, Part, collate, loader
 from dvbench.data.samples import NeonTrees
 from dvbench.data.transforms import Sample, pipeline
 
@@ -165,3 +165,25 @@ def test_memory_is_pinned_with_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> No
     for found in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
         assert noise().pin_memory is found
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_each_batch_and_augment_it_as_one_would(world: int) -> None:
+    whole = list(noise())
+    parts = [list(noise(part=Part(rank, world))) for rank in range(world)]
+    assert len({len(part) for part in parts}) == 1
+    for i in range(len(parts[0])):
+        for rank, part in enumerate(parts):
+            end = len(whole[i]["index"]) // world * world
+            assert torch.equal(part[i]["index"], whole[i]["index"][rank:end:world])
+            assert torch.equal(part[i]["image"], whole[i]["image"][rank:end:world])
+
+
+def test_processes_that_test_see_every_sample_once() -> None:
+    loaders = [
+        loader(Noise(9), Task.CLASSIFICATION, 4, seed=0, train=False, workers=0, part=Part(r, 2)) for r in (0, 1)
+    ]
+    batches = [list(each) for each in loaders]
+    assert [len(each) for each in batches] == [len(each) for each in loaders]
+    seen = torch.cat([batch["index"] for each in batches for batch in each])
+    assert sorted(seen.tolist()) == list(range(9))

@@ -219,7 +219,7 @@ def test_unknown_dataset() -> None:
 
 def test_progress_is_shown(tmp_path: Path) -> None:
     class Seen(Watch):
-        passed: list[tuple[str, int]] = []  # noqa: RUF012
+        passed: list[tuple[str, int]] = []
 
         def items(self, items: Sequence[Any], what: str) -> Iterator[Any]:
             self.passed.append((what, len(items)))

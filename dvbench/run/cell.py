@@ -1,0 +1,83 @@
+"""One training run: everything that is chosen, and the hash by which its record is found again."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Literal
+
+from dvbench.environment import code_fingerprint
+from reports.record import Scalar
+from tasks import protocol
+from tasks.protocol import Protocol
+
+Scale = Literal["full", "smoke"]
+DECIDING = ("models", "tasks", "dvbench/run", "dvbench/data")  # a change of this code may change a score
+
+
+@dataclass(frozen=True)
+class RunCell:
+    """A model trained and scored by a protocol.
+
+    Attributes:
+        model: name in `models.zoo.ZOO`.
+        protocol: name of the protocol that is used; in a reduced run that of the stand-in.
+        scale: `full` or `smoke`.
+        variant: `released`, `paper` or `clean`, see `tasks.protocol.VARIANTS`.
+        input: the paper's `1x` or `2x`; empty for the protocol's own.
+        seed: of weights, batches, augmentation and noise.
+        weights: where the weights come from; empty for random ones.
+        weights_hash: first 12 hex digits of the file's SHA-256.
+        changes: keys of the protocol that are replaced, as JSON.
+        switches: fields of `DynamicVisConfig` that are replaced, as JSON.
+    """
+
+    model: str
+    protocol: str
+    scale: Scale = "smoke"
+    variant: str = "released"
+    input: str = ""
+    seed: int = 0
+    weights: str = ""
+    weights_hash: str = ""
+    changes: str = "{}"
+    switches: str = "{}"
+
+    def load_protocol(self) -> Protocol:
+        """Read the protocol with everything that the cell replaces.
+
+        Raises:
+            ProtocolError: it does not exist or does not hold together.
+        """
+        family = self.model.removesuffix("_dense")
+        overrides = [name for name in (self.input, family, self.model, self.variant) if name]
+        return protocol.load(self.protocol, *dict.fromkeys(overrides), changes=json.loads(self.changes))
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What of the model is replaced."""
+        return dict(json.loads(self.switches))
+
+    def as_dict(self) -> dict[str, Scalar]:
+        """The cell as plain values for a record, with task and dataset."""
+        chosen = self.load_protocol()
+        return {"task": chosen.task, "dataset": chosen.dataset, **asdict(self)}
+
+    def identity(self) -> str:
+        """Hash what was asked with what may change the answer: the protocol's content and our own code.
+
+        Hardware is left out: a score is meant to be the same anywhere.
+        """
+        asked = {**self.as_dict(), "weights": ""}  # the hash says more than the path
+        text = json.dumps([asked, self.load_protocol().model_dump(mode="json"), _code()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def folder(self) -> str:
+        """Name the folder of the run, so that a person finds it and no two cells share it."""
+        parts = (self.protocol, self.model, self.variant, self.input, f"s{self.seed}", self.identity()[:8])
+        return "-".join(part for part in parts if part)
+
+
+@cache
+def _code() -> str:
+    return code_fingerprint(folders=DECIDING, endings=(".py", ".yaml"))

@@ -1,0 +1,193 @@
+"""A cell becomes a record: seed, load, build, fit, score, stamp."""
+
+import json
+import math
+import os
+import resource
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dvbench.data.catalog import split_report
+from dvbench.data.loaders import Part
+from dvbench.environment import environment
+from dvbench.run.batches import Source
+from dvbench.run.cell import RunCell
+from dvbench.run.gallery import keep_examples
+from models.weights import WeightsReport, load_weights
+from models.zoo import build, entry
+from reports.ledger import Ledger, write_atomically
+from reports.record import JSON, Measure, Record, Status
+from tasks.average_precision import EVALUATOR
+from tasks.baseline import constant_score
+from tasks.fit import Compute, Report, fit, load_best, score
+from tasks.roster import task as find_task
+from tasks.task import NonFiniteLossError, Task
+
+RESAMPLES = 1000
+RESAMPLES_OF_PRECISION = 100  # each of which evaluates every image again
+
+
+class RunFolderError(ValueError):
+    """A run's folder belongs to another configuration; nothing in it was changed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where results go: records in `out/records`, each run in a folder of its own below `out/runs`."""
+
+    out: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        """The records."""
+        return Ledger(self.out / "records")
+
+    def run(self, cell: RunCell) -> Path:
+        """Return the folder of a run."""
+        return self.out / "runs" / cell.folder()
+
+
+def execute(cell: RunCell, place: Place, compute: Compute, report: Report, *, command: str, fresh: bool) -> Record:
+    """Train and score a cell, or take over what an earlier run has finished.
+
+    Args:
+        cell: what to run.
+        place: where results go.
+        compute: what to compute on.
+        report: is told of the progress.
+        command: the command line, for the record.
+        fresh: train again from the start.
+
+    Returns:
+        The record, which is written to the ledger.
+
+    Raises:
+        RunFolderError: the folder belongs to another configuration.
+        ProtocolError, DataMismatchError, MissingDatasetError, FitError, WeightsError: the run cannot start.
+        KeyboardInterrupt: what is finished is kept.
+    """
+    identity = cell.identity()
+    if not fresh and (known := place.ledger.find(identity)):
+        return known
+    folder = place.run(cell)
+    _claim(folder, cell, identity, fresh=fresh and compute.rank == 0)
+    started = time.monotonic()
+    try:
+        measures, notes = _train_and_score(cell, folder, compute, report)
+        status, reason = Status.OK, ""
+    except NonFiniteLossError as error:
+        measures, notes, status, reason = {}, {}, Status.ERROR, str(error)
+    measures["run_s"] = Measure(time.monotonic() - started, "s", "measured")
+    record = Record(
+        cell=cell.as_dict(),
+        identity=identity,
+        status=status,
+        reason=reason,
+        measures=measures,
+        environment={**environment("cuda" if _on_gpu(compute) else "cpu"), **notes},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        group=identity[:12],
+    )
+    if compute.rank == 0:
+        place.ledger.write(record)
+    return record
+
+
+def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | None]:
+    """Build a cell's task with weights drawn from its seed, or loaded.
+
+    Returns:
+        The task, and what became of each key of the weights.
+    """
+    chosen = source.protocol
+    torch.manual_seed(cell.seed)
+    options = cell.model_options
+    if entry(cell.model).scan or cell.model.startswith(("vit", "deit")):
+        options = {"image_size": chosen.image_size} | options
+    backbone = build(cell.model, **options)
+    task = find_task(chosen.task)(backbone, source.problem, chosen, pretrained=bool(cell.weights))
+    return task, load_weights(task, cell.weights) if cell.weights else None
+
+
+def _train_and_score(
+    cell: RunCell, folder: Path, compute: Compute, report: Report
+) -> tuple[dict[str, Measure], dict[str, JSON]]:
+    chosen = cell.load_protocol()
+    source = Source(chosen, cell.seed, Part(compute.rank, compute.world), compute.workers)
+    images_at_once = compute.images_at_once(chosen)
+    task, weights = build_task(cell, source)
+    test = source.test(chosen.test_split, images_at_once)
+    measures: dict[str, Measure] = {}
+    if chosen.baseline and chosen.baseline.kind == "untrained":
+        report(0, 1, "scoring the untrained model")
+        measures["baseline"] = _percent(score(task, test, compute, resamples=0)[0][chosen.select.metric])
+    if trains(task):
+        val = source.test(chosen.select.split, images_at_once)
+        best = fit(task, source.train(images_at_once), val, folder, compute, seed=cell.seed, report=report)
+        load_best(task, best)
+    report(1, 1, "scoring")
+    resamples = RESAMPLES_OF_PRECISION if "ious" in task.ScoreOptions.model_fields else RESAMPLES
+    scores, intervals = score(task, test, compute, resamples=resamples)
+    for name, value in scores.items():
+        low, high = intervals.get(name, (math.nan, math.nan))
+        note = f"95 % bootstrap interval over the images: {low:.2f} to {high:.2f}" if math.isfinite(low) else ""
+        measures[name] = _percent(value, note)
+    if chosen.baseline and chosen.baseline.kind == "constant":
+        measures["baseline"] = _percent(constant_score(task, test, chosen.select.metric))
+    measures["peak_bytes"] = Measure(_peak_bytes(compute), "B", "measured")
+    if compute.rank == 0:
+        keep_examples(task, source, folder / "examples.npz")
+    return measures, _notes(cell, chosen.model_dump(mode="json"), chosen.dataset, weights)
+
+
+def trains(task: Task) -> bool:
+    """Whether a task is trained; retrieval on the paper's datasets is not."""
+    return bool(task.protocol.head.get("train", True))
+
+
+def _notes(cell: RunCell, protocol: dict[str, Any], dataset: str, weights: WeightsReport | None) -> dict[str, JSON]:
+    splits = split_report(dataset)
+    return {
+        "protocol": json.dumps(protocol, sort_keys=True),
+        "splits_made_by": splits.made_by,
+        "evaluator": EVALUATOR if protocol["task"] in ("detection", "instance_segmentation") else "tasks.metrics",
+        "weights_used": None if weights is None else len(weights.used),
+        "weights_missing": None if weights is None else len(weights.missing),
+        "reduced": cell.scale == "smoke",
+    }
+
+
+def _percent(value: float, note: str = "") -> Measure:
+    return Measure(None if math.isnan(value) else value, "%", "measured", note=note or "")
+
+
+def _claim(folder: Path, cell: RunCell, identity: str, *, fresh: bool) -> None:
+    """Make a run's folder ours, or refuse it."""
+    mark = folder / "run.json"
+    if mark.is_file():
+        if json.loads(mark.read_text(encoding="utf-8"))["identity"] != identity:
+            raise RunFolderError(f"{folder} holds a run of another configuration: choose another --out, or remove it")
+        if fresh:
+            for name in ("last.ckpt", "best.ckpt", "log.csv"):
+                (folder / name).unlink(missing_ok=True)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise RunFolderError(f"{folder} holds files that are not of a run: choose another --out, or remove it")
+    text = json.dumps({"identity": identity, "cell": cell.as_dict()}, indent=2)
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        write_atomically(mark, text.encode())
+
+
+def _peak_bytes(compute: Compute) -> int:
+    if _on_gpu(compute):
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _on_gpu(compute: Compute) -> bool:
+    return compute.device != "cpu" and torch.cuda.is_available()

@@ -1,0 +1,98 @@
+"""From what a user asks to cells: which scale, which protocol, and what it would cost."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dvbench.data import catalog
+from dvbench.run.cell import RunCell, Scale
+from models.weights import locate, sha256
+from models.zoo import entry
+from tasks import protocol
+
+PEAK_FLOPS = 312e12  # bf16 of an NVIDIA A100, the paper's card
+UTILISATION = 0.4
+PASSES = 3  # a backward pass costs about two forward ones
+
+
+class PlanError(ValueError):
+    """What was asked does not fit together; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run would take, estimated.
+
+    Attributes:
+        steps: of the optimiser.
+        images: passed through the network in training.
+        gpu_hours: on one A100 at 40 % of its peak, from counted FLOPs of the backbone.
+    """
+
+    steps: int
+    images: int
+    gpu_hours: float
+
+
+def choose_scale(asked: str, name: str) -> tuple[Scale, str]:
+    """Return the scale and one line on why, for a protocol."""
+    if asked == "full":
+        return "full", "full scale was asked for"
+    if asked == "smoke":
+        return "smoke", "a reduced run was asked for"
+    dataset = protocol.load(name).dataset
+    if not catalog.is_found(dataset):
+        return "smoke", f"reduced: {dataset} is not found (dvbench data info {dataset} says how to get it)"
+    if not torch.cuda.is_available():
+        return "smoke", f"reduced: {dataset} is there, but no GPU (--scale full trains anyway)"
+    return "full", f"full: {dataset} is there, and a GPU"
+
+
+def cell(
+    model: str,
+    name: str,
+    scale: Scale,
+    *,
+    variant: str = "released",
+    size: str = "",
+    seed: int = 0,
+    weights: str = "",
+    changes: Mapping[str, Any] | None = None,
+) -> RunCell:
+    """Make a cell; in a reduced run the protocol's stand-in takes its place.
+
+    Raises:
+        UnknownModelError, ProtocolError: model or protocol do not exist or do not hold together.
+        WeightsError: the weights cannot be found.
+    """
+    entry(model)
+    chosen = name if scale == "full" else protocol.load(name).smoke
+    made = RunCell(
+        model=model,
+        protocol=chosen,
+        scale=scale,
+        variant=variant,
+        input=size if scale == "full" else "",
+        seed=seed,
+        weights=weights,
+        weights_hash=sha256(locate(weights))[:12] if weights else "",
+        changes=json.dumps(changes or {}, sort_keys=True),
+    )
+    made.load_protocol()
+    return made
+
+
+def cost(made: RunCell) -> Cost:
+    """Estimate what a cell's training takes, from the backbone's counted FLOPs and the card's number of images."""
+    from dvbench.cell import Cell  # noqa: PLC0415
+    from dvbench.profile.sweep import counts_of  # noqa: PLC0415 (seconds)
+
+    chosen = made.load_protocol()
+    count = chosen.counts.get("train") or catalog.entry(chosen.dataset).card.split("train").count
+    images = count * chosen.epochs * (2 if chosen.task == "change_detection" else 1)
+    flops = counts_of(Cell(made.model, chosen.image_size).settled()).total_flops
+    seconds = PASSES * flops * images / (PEAK_FLOPS * UTILISATION)
+    return Cost(-(-count // chosen.batch) * chosen.epochs, images, seconds / 3600)

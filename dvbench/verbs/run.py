@@ -1,0 +1,229 @@
+"""`dvbench run` and `dvbench evaluate`."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvbench.verbs.common import (
+    FAILED,
+    GOOD,
+    OUT,
+    Subparsers,
+    UsageError,
+    add_verb,
+    out_option,
+    positive,
+    print_tables,
+    seed_number,
+    torch_device,
+    wrote,
+)
+
+if TYPE_CHECKING:
+    from dvbench.run.cell import RunCell
+    from reports.record import Record
+    from tasks.fit import Compute, Report
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and score a model on a dataset."""
+    from dvbench.run import plan
+    from dvbench.run.summary import summary
+    from tasks import protocol
+    from tasks.roster import task
+
+    task(options.task)
+    scale, why = plan.choose_scale(options.scale, options.dataset)
+    found = protocol.load(options.dataset).task
+    if found != options.task:
+        raise UsageError(f"{options.dataset} is for {found}, not {options.task}: dvbench run {found} ...")
+    changes = _changes(options.set)
+    if options.epochs:
+        changes["epochs"] = options.epochs
+    cells = [
+        plan.cell(
+            model,
+            options.dataset,
+            scale,
+            variant=options.variant,
+            size=options.input or "",
+            seed=seed,
+            weights=options.weights or "",
+            changes=changes,
+        )
+        for model in options.model
+        for seed in (range(options.seeds) if options.seeds else [options.seed])
+    ]
+    print(why, file=sys.stderr)
+    if options.dry_run:
+        print_tables(dry_run(cells))
+        return GOOD
+    records = run_cells(cells, compute_of(options), options.out, fresh=options.fresh)
+    print_tables(summary(records))
+    return exit_code(records)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a checkpoint on a split."""
+    from dvbench.run.batches import Source
+    from dvbench.run.summary import scores_table
+    from dvbench.run.trained import load_cell, load_trained
+    from tasks.fit import score
+
+    task, cell = load_trained(options.checkpoint), load_cell(options.checkpoint)
+    compute = compute_of(options)
+    split = options.split or task.protocol.test_split
+    source = Source(task.protocol, cell.seed, workers=compute.workers)
+    batches = source.test(split, compute.batch_size or task.protocol.batch)
+    scores, intervals = score(task, batches, compute, resamples=100)
+    table = scores_table(f"{cell.model} on {task.protocol.dataset}, split {split}", scores, intervals)
+    print_tables(table)
+    if options.out:
+        wrote(*table.write(options.out, f"{options.checkpoint.parent.name}-{split}"))
+    return GOOD
+
+
+def run_cells(cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fresh: bool) -> "list[Record]":
+    """Run cells one after the other with a progress bar; finished ones are taken over."""
+    from dvbench.run.execute import Place, execute
+
+    command = "dvbench " + shlex.join(sys.argv[1:])
+    records = []
+    for number, cell in enumerate(cells, start=1):
+        title = f"{number}/{len(cells)} {cell.model} on {cell.protocol}, seed {cell.seed}"
+        with _bar(title) as report:
+            record = execute(cell, Place(out), compute, report, command=command, fresh=fresh)
+        records.append(record)
+        if record.reason:
+            print(f"dvbench: {title}: {record.reason}", file=sys.stderr)
+    return records
+
+
+def dry_run(cells: "Sequence[RunCell]") -> Any:
+    """Return a table of what would run and what it would take."""
+    from dvbench.run.plan import cost
+    from reports.table import Table
+
+    body = []
+    for cell in cells:
+        chosen, estimate = cell.load_protocol(), cost(cell)
+        numbers = [f"{estimate.steps:,}", f"{estimate.images:,}", f"{estimate.gpu_hours:.2f}"]
+        body.append([cell.model, chosen.dataset, cell.variant, str(cell.seed), str(chosen.image_size), *numbers])
+    columns = ["Model", "dataset", "variant", "seed", "px", "steps", "images", "GPU hours (estimated)"]
+    note = "Estimated: three times the backbone's counted FLOPs an image, at 40 % of the bf16 peak of one A100."
+    return Table("What would run", columns, body, [note])
+
+
+def compute_of(options: argparse.Namespace) -> "Compute":
+    """Read what to compute on."""
+    from tasks.fit import Compute
+
+    device = torch_device(options.device).partition(":")[0]
+    return Compute(device, options.devices, options.nodes, options.batch_size, options.workers)
+
+
+def exit_code(records: "Sequence[Record]") -> int:
+    """Return whether every run ended as it should, and every reduced one learned."""
+    from dvbench.run.summary import learned
+
+    return FAILED if any(r.status != "ok" or learned(r) is False for r in records) else GOOD
+
+
+@contextmanager
+def _bar(title: str) -> "Iterator[Report]":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    if not console.is_terminal:
+        print(title, file=sys.stderr)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("starting", total=None)
+        yield lambda done, total, text: progress.update(bar, completed=done, total=total, description=text)
+
+
+def _changes(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE, where the key may be nested by dots and the value is YAML."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise UsageError(f"'{pair}' is not KEY=VALUE, such as optimiser.lr=0.001")
+        *outer, last = key.split(".")
+        place = changes
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = yaml.safe_load(text)
+    return changes
+
+
+def compute_options(sub: argparse.ArgumentParser) -> None:
+    """Add the options on what to compute on."""
+    sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: a GPU if there is one)")
+    sub.add_argument("--devices", type=positive, default=1, metavar="N", help="processes, one a device (default: 1)")
+    sub.add_argument("--nodes", type=positive, default=1, metavar="N", help="machines (default: 1)")
+    sub.add_argument("--batch-size", type=positive, metavar="N", help="images in a forward pass of one device")
+    sub.add_argument("--workers", type=int, metavar="N", help="loading processes a device (default: by the machine)")
+
+
+def add_to(verbs: Subparsers) -> None:
+    """Add `run` and `evaluate` to the command line."""
+    sub = add_verb(
+        verbs,
+        "run",
+        run,
+        "train and score a model on a dataset by the paper's protocol",
+        "  dvbench run detection --model dynamicvis_t                       reduced, on the trees that come with it\n"
+        "  dvbench run classification --dataset aid --model dynamicvis_b --scale full --devices 8\n"
+        "  dvbench run detection --dataset levir_ship --model dynamicvis_b --scale full --dry-run\n"
+        "  dvbench run change_detection --dataset levir_cd --model resnet18 --seeds 3 --set optimiser.lr=0.0005\n",
+    )
+    sub.add_argument("task", metavar="TASK", help="classification, detection, ...; see dvbench list tasks")
+    sub.add_argument("--model", nargs="+", required=True, metavar="M", help="models; see dvbench list models")
+    sub.add_argument("--dataset", default="levir_ship", metavar="D", help="protocol's dataset (default: levir_ship)")
+    sub.add_argument("--scale", default="auto", choices=["auto", "full", "smoke"], help="the paper's, or reduced")
+    sub.add_argument("--variant", default="released", choices=["released", "paper", "clean"], help="of the protocol")
+    sub.add_argument("--input", choices=["1x", "2x"], help="the paper's input size, where it has two")
+    sub.add_argument("--seed", type=seed_number, default=0, help="of weights, batches and noise (default: 0)")
+    sub.add_argument("--seeds", type=positive, metavar="N", help="run seeds 0 to N-1, and give mean and spread")
+    sub.add_argument("--weights", metavar="FILE", help="pretrained weights: a path or hf://owner/repository/file")
+    sub.add_argument("--epochs", type=positive, metavar="N", help="in place of the protocol's")
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="replace keys of the protocol")
+    sub.add_argument("--fresh", action="store_true", help="train again what is finished")
+    sub.add_argument("--dry-run", action="store_true", help="say what would run and how long, and run nothing")
+    compute_options(sub)
+    out_option(sub)
+
+    sub = add_verb(
+        verbs,
+        "evaluate",
+        evaluate,
+        "score a checkpoint that dvbench run left behind",
+        "  dvbench evaluate reports/out/runs/.../best.ckpt\n  dvbench evaluate best.ckpt --split val\n",
+    )
+    sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="best.ckpt or last.ckpt of a run")
+    sub.add_argument("--split", metavar="S", help="split to score (default: the protocol's test split)")
+    compute_options(sub)
+    sub.add_argument("--out", type=Path, metavar="DIR", help=f"also write the table there, such as {OUT}")

@@ -1,0 +1,236 @@
+"""Weights from files: the official checkpoints under our names, loaded without running anything they contain."""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.backbone import Backbone
+
+State = Mapping[str, Tensor]
+POSITION = "backbone.position.weight"
+BODY = ("backbone.", "neck.", "roi.")  # heads are made for one dataset and may have another size
+
+_BLOCK = r"backbone\.layers\.(\d)\.1\.(\d+)\."
+_OURS = r"backbone.stages.\1.blocks.\2.spatial."
+_ATTENTION = {
+    "query_conv": "query",
+    "value_conv": "value",
+    "appr_geom_fc_x": "geometry_x",
+    "appr_geom_fc_y": "geometry_y",
+    "proj_conv": "project",
+}
+#: Names in the official files -> ours.
+NAMES: tuple[tuple[str, str], ...] = (
+    (r"backbone\.pos_embed", POSITION),
+    (r"backbone\.layers\.(\d)\.0\.projection\.(\w+)", r"backbone.stages.\1.merge.\2"),
+    (r"backbone\.layers\.(\d)\.0\.norm\.(\w+)", r"backbone.stages.\1.merge_norm.\2"),
+    (r"backbone\.layers\.(\d)\.2\.(\w+)", r"backbone.stages.\1.norm.\2"),
+    (_BLOCK + r"spatial_gate\.weight", _OURS + "gate.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.pre_norm\.weight", _OURS + "mixer.norm.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _OURS + "mixer.gate.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _OURS + r"mixer.mamba.\3"),
+    (r"backbone\.post_meanpool_norm\.(\w+)", r"norm.\1"),
+    (r"pre_neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),
+    (r"pre_neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
+    (r"neck\.pre_module\.conv\.(\w+)", r"roi.pre.\1"),
+    (r"neck\.post_module\.gamma", "roi.gamma"),
+    *((rf"neck\.post_module\.{name}\.(\w+)", rf"roi.{ours}.\1") for name, ours in _ATTENTION.items()),
+    (r"head\.fc\.(\w+)", r"linear.\1"),
+    (r"head\.category_embedding\.weight", "embeddings.weight"),
+    (r"head\.logit_scale", "logit_scale"),
+)
+_KNOWN: dict[tuple[int, ...], str] = {(96, 192, 384, 768): "dynamicvis_b", (128, 256, 512, 1024): "dynamicvis_l"}
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; the message is one line that names file and key."""
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What became of each key.
+
+    Attributes:
+        source: where the weights came from.
+        sha256: of the file.
+        used: our keys that were filled.
+        resized: those of them that had to be resized, with both shapes.
+        missing: our keys that the file lacks; they stay as they were.
+        unexpected: keys of the file that nothing was done with, under the file's names.
+    """
+
+    source: str
+    sha256: str
+    used: tuple[str, ...]
+    resized: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file had everything that the backbone needs."""
+        return not any(key.startswith("backbone.") for key in self.missing)
+
+
+def load_weights(module: nn.Module, source: str) -> WeightsReport:
+    """Load weights into a backbone, a classifier or a task.
+
+    The positional embedding is resized bicubically to the model's image size, as the authors do. The extractor of
+    regions goes into both branches of an instance segmenter.
+
+    Args:
+        module: what to fill.
+        source: path of an official checkpoint, one of ours or a .safetensors file, or hf://owner/repository/file.
+
+    Raises:
+        WeightsError: the file is missing, damaged, holds code, or fits another model.
+    """
+    path = locate(source)
+    official = read(path)
+    prefix = "backbone." if isinstance(module, Backbone) else ""
+    wanted = {prefix + name: value for name, value in module.state_dict().items()}
+    filled: dict[str, Tensor] = {}
+    resized, unexpected = [], []
+    for key, value in official.items():
+        targets = [name for name in _targets(our_name(key)) if name in wanted]
+        if not targets:
+            unexpected.append(key)
+        for name in targets:
+            if name == POSITION and value.shape != wanted[name].shape and value.shape[2:] == wanted[name].shape[2:]:
+                resized.append(f"{name} {tuple(value.shape)} -> {tuple(wanted[name].shape)}")
+                filled[name] = resize_position(value, wanted[name].shape[1])
+            elif value.shape == wanted[name].shape:
+                filled[name] = value
+            elif name.startswith(BODY):
+                raise _misfit(source, key, value, wanted[name], official)
+            else:
+                unexpected.append(key)
+    if not filled:
+        raise WeightsError(f"{source}: none of its {len(official)} keys is known, such as '{next(iter(official), '')}'")
+    module.load_state_dict({name.removeprefix(prefix): value for name, value in filled.items()}, strict=False)
+    missing = tuple(name for name in wanted if name not in filled)
+    return WeightsReport(source, sha256(path), tuple(filled), tuple(resized), missing, tuple(unexpected))
+
+
+def locate(source: str) -> Path:
+    """Return the file that a path or an hf:// address means; the latter is downloaded once and kept.
+
+    Raises:
+        WeightsError: it is not there or cannot be fetched.
+    """
+    if not source.startswith("hf://"):
+        path = Path(source)
+        if not path.is_file():
+            raise WeightsError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; give a file of weights")
+        return path
+    parts = source.removeprefix("hf://").split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise WeightsError(f"'{source}' is not an address: write hf://owner/repository/file")
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 (seconds)
+
+    try:
+        return Path(hf_hub_download(f"{parts[0]}/{parts[1]}", parts[2]))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{source} cannot be fetched ({reason}); download it yourself and give its path") from error
+
+
+def read(path: Path) -> State:
+    """Read the tensors of a file, whatever wraps them, running nothing that it contains.
+
+    Raises:
+        WeightsError: the file is damaged, holds code, or holds no tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_harmless()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"wants to run '{found[1]}' on loading" if found else "is damaged or holds more than weights"
+        raise WeightsError(f"{path} {what}; only weights are loaded: get it from a source that you trust") from error
+    except (OSError, RuntimeError, SafetensorError, EOFError, KeyError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} cannot be read ({reason}); download it again") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors; give a checkpoint")
+    return tensors
+
+
+def our_name(key: str) -> str:
+    """Return our name for a key of an official file; a key of ours stays."""
+    for pattern, ours in NAMES:
+        if found := re.fullmatch(pattern, key):
+            return found.expand(ours)
+    return key
+
+
+def resize_position(embedding: Tensor, tokens: int) -> Tensor:
+    """Resize a positional embedding (1, N, C) of a square to another number of tokens, bicubically."""
+    sides = [round(count**0.5) for count in (embedding.shape[1], tokens)]
+    square = embedding.float().transpose(1, 2).reshape(1, -1, sides[0], sides[0])
+    resized = F.interpolate(square, size=(sides[1], sides[1]), mode="bicubic", align_corners=False)
+    return resized.flatten(2).transpose(1, 2).to(embedding.dtype)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def guess_model(state: State) -> str:
+    """Return which model's backbone a state has the widths of; empty for none of the published ones."""
+    ours = {our_name(key): value for key, value in state.items()}
+    widths = tuple(len(ours[key]) for key in (f"backbone.stages.{i}.norm.weight" for i in range(4)) if key in ours)
+    name = _KNOWN.get(widths, "")
+    dense = not any(key.endswith("spatial.gate.weight") for key in ours)
+    return f"{name}_dense" if name and dense else name
+
+
+def _targets(name: str) -> list[str]:
+    if name.startswith("roi."):
+        return [name, f"box_{name}", f"mask_{name}"]
+    return [name]
+
+
+def _misfit(source: str, key: str, found: Tensor, wanted: Tensor, state: State) -> WeightsError:
+    likely = guess_model(state)
+    hint = f"the file looks like {likely}" if likely else "choose the model that it was trained for"
+    return WeightsError(f"{source}: '{key}' is {tuple(found.shape)}, the model wants {tuple(wanted.shape)}; {hint}")
+
+
+class _Inert:
+    """Stands for the training statistics that mmengine puts beside the weights; keeps nothing alive but its fields."""
+
+
+def _harmless() -> list[Any]:
+    """Name what mmengine's files hold besides tensors: numbers, arrays of numpy, and its statistics."""
+    numeric = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "b1")]
+    multiarray: Any = import_module("numpy._core.multiarray")  # pickles name functions that its stubs leave out
+    array, scalar = multiarray._reconstruct, multiarray.scalar
+    return [
+        np.ndarray,
+        np.dtype,
+        *numeric,
+        (array, "numpy.core.multiarray._reconstruct"),
+        (array, "numpy._core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+    ]
