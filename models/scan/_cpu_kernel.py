@@ -149,6 +149,21 @@ def _polynomial(*coefficients):
     return evaluate
 
 
+@intrinsic
+def _sum(_typing, x):
+    """The sum of the lanes, always in the same order: halves onto halves."""
+
+    def emit(_context, builder, _signature, args):
+        value, half = args[0], LANES // 2
+        while half:
+            upper = _INTEGERS([(i + half) % LANES for i in range(LANES)])
+            value = builder.fadd(value, builder.shuffle_vector(value, _FLOATS(ir.Undefined), upper))
+            half //= 2
+        return builder.extract_element(value, _INTEGER(0))
+
+    return types.float32(x), emit
+
+
 _ZERO, _ONE, _LOG2_E = np.float32(0), np.float32(1), np.float32(np.log2(np.e))
 # Adding 1.5 * 2**23 leaves a rounded integer in the lowest bits of a float; 127 is the bias of a float's exponent.
 _ROUND = np.float32(1.5 * 2**23 + 127)
@@ -175,6 +190,11 @@ def _softplus(x):
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
     v = _exp2(_smaller(x, _ZERO - x) * _LOG2_E)
     return _larger(x, _ZERO) + v * _log1p_over_x(v)
+
+
+@njit(forceinline=True)
+def _sigmoid(x):
+    return _ONE / (_ONE + _exp2(_smaller(x * -_LOG2_E, np.float32(126))))
 
 
 @njit(forceinline=True)
@@ -235,18 +255,119 @@ def _scan(u, delta, B, C, z, decay, skip, bias, reverse, state, out, item, first
         t += forward
 
 
+CHUNK = 32  # steps whose states are kept at once: with 16 states, 64 KiB, which the second-level cache holds
+_LN_2 = np.float32(np.log(2))
+
+
+def _differentiate(  # noqa: PLR0912, PLR0915 (one loop nest, whose parts share registers)
+    u, delta, B, C, z, grad, decay, skip, bias, reverse,
+    to_u, to_delta, to_B, to_C, to_z, to_A, to_skip, to_bias, item, first, stop,
+):  # fmt: skip
+    """Run the adjoint of some blocks of channels of one batch item; see `_scan` for what is not explained here.
+
+    The states are not kept from the forward pass. A first sweep keeps those at the beginning of each chunk of steps.
+    Then, from the last chunk to the first, the states inside it are computed again and the adjoint runs back over them.
+
+    The gradients of u, delta and z are written, each (batch, L, D); those of B and C, (batch, L, N), are of these
+    blocks alone; to those of A, (batch, blocks, N, 16), and of skip and bias, (batch, D), is added.
+    """
+    steps, states = B.shape[1:]
+    gated = z.shape[1] > 0
+    chunks = (steps + CHUNK - 1) // CHUNK
+    origin, forward = (steps - 1, -1) if reverse else (0, 1)
+    begin = np.zeros((stop - first, chunks, states, LANES), np.float32)
+    h = np.empty((CHUNK + 1, states, LANES), np.float32)
+    kept = np.empty((CHUNK, states, LANES), np.float32)  # the share of a state that a step keeps
+    dts, ys = np.empty((CHUNK, LANES), np.float32), np.empty((CHUNK, LANES), np.float32)
+    sum_B, sum_C = np.empty((CHUNK, states, LANES), np.float32), np.empty((CHUNK, states, LANES), np.float32)
+    carried = np.zeros((stop - first, states, LANES), np.float32)
+    for block in range(first, stop):
+        at = block * LANES
+        for chunk in range(chunks - 1):
+            for n in range(states):
+                _store(_load(begin, (block - first, chunk, n, 0)), begin, (block - first, chunk + 1, n, 0))
+            for i in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+                t = origin + i * forward
+                dt = _softplus(_load(delta, (item, t, at)) + _load(bias, (at,)))
+                dt_x = dt * _load(u, (item, t, at))
+                for n in range(states):
+                    state = _load(begin, (block - first, chunk + 1, n, 0))
+                    state = _exp2(dt * _load(decay, (block, n, 0))) * state + dt_x * B[item, t, n]
+                    _store(state, begin, (block - first, chunk + 1, n, 0))
+    for back in range(chunks):
+        chunk = chunks - 1 - back
+        start = chunk * CHUNK
+        count = min(CHUNK, steps - start)
+        sum_B[:] = 0
+        sum_C[:] = 0
+        for block in range(first, stop):
+            at = block * LANES
+            for n in range(states):
+                _store(_load(begin, (block - first, chunk, n, 0)), h, (0, n, 0))
+            for i in range(count):
+                t = origin + (start + i) * forward
+                dt = _softplus(_load(delta, (item, t, at)) + _load(bias, (at,)))
+                x = _load(u, (item, t, at))
+                dt_x = dt * x
+                y = x * _load(skip, (at,))
+                for n in range(states):
+                    keep = _exp2(dt * _load(decay, (block, n, 0)))
+                    state = keep * _load(h, (i, n, 0)) + dt_x * B[item, t, n]
+                    _store(keep, kept, (i, n, 0))
+                    _store(state, h, (i + 1, n, 0))
+                    y = y + state * C[item, t, n]
+                out = _load(grad, (item, t, at))
+                if gated:
+                    gate = _load(z, (item, t, at))
+                    open_ = _sigmoid(gate)
+                    _store(out * y * (open_ * (gate * (_ONE - open_) + _ONE)), to_z, (item, t, at))
+                    out = out * (gate * open_)
+                _store(dt, dts, (i, 0))
+                _store(out, ys, (i, 0))
+            for later in range(count):
+                i = count - 1 - later
+                t = origin + (start + i) * forward
+                dt, dy, x = _load(dts, (i, 0)), _load(ys, (i, 0)), _load(u, (item, t, at))
+                dt_x = dt * x
+                decays, inputs = dy * _ZERO, dy * _ZERO
+                for n in range(states):
+                    keep = _load(kept, (i, n, 0))
+                    dh = dy * C[item, t, n] + _load(carried, (block - first, n, 0))
+                    _store(dy * _load(h, (i + 1, n, 0)) + _load(sum_C, (i, n, 0)), sum_C, (i, n, 0))
+                    _store(dh * dt_x + _load(sum_B, (i, n, 0)), sum_B, (i, n, 0))
+                    through = dh * (keep * _load(h, (i, n, 0)))
+                    _store(dt * through + _load(to_A, (item, block, n, 0)), to_A, (item, block, n, 0))
+                    decays = through * _load(decay, (block, n, 0)) + decays
+                    inputs = dh * B[item, t, n] + inputs
+                    _store(dh * keep, carried, (block - first, n, 0))
+                before = _load(delta, (item, t, at)) + _load(bias, (at,))
+                change = (decays * _LN_2 + inputs * x) * _sigmoid(before)
+                _store(change, to_delta, (item, t, at))
+                _store(change + _load(to_bias, (item, at)), to_bias, (item, at))
+                _store(dy * x + _load(to_skip, (item, at)), to_skip, (item, at))
+                _store(dy * _load(skip, (at,)) + inputs * dt, to_u, (item, t, at))
+        for i in range(count):
+            t = origin + (start + i) * forward
+            for n in range(states):
+                to_B[item, t, n] = _sum(_load(sum_B, (i, n, 0)))
+                to_C[item, t, n] = _sum(_load(sum_C, (i, n, 0)))
+
+
 _ROWS = types.Array(types.float32, 3, "A")  # any strides: views are read in place, and one compilation serves all
-_VECTOR, _BLOCKS, _STATES = (types.Array(types.float32, dimensions, "C") for dimensions in (1, 3, 4))
-_SIGNATURE = types.void(
-    *[_ROWS] * 5, _BLOCKS, _VECTOR, _VECTOR, types.boolean, _STATES, _ROWS, types.intp, types.intp, types.intp
+_VECTOR, _TABLE, _BLOCKS, _STATES = (types.Array(types.float32, dimensions, "C") for dimensions in (1, 2, 3, 4))
+_JOB = (types.intp, types.intp, types.intp)
+_SCAN = types.void(*[_ROWS] * 5, _BLOCKS, _VECTOR, _VECTOR, types.boolean, _STATES, _ROWS, *_JOB)
+_DIFFERENTIATE = types.void(
+    *[_ROWS] * 6, _BLOCKS, _VECTOR, _VECTOR, types.boolean, *[_ROWS] * 5, _STATES, _TABLE, _TABLE, *_JOB
 )
 
 
-def _compile():
+def _compile(signature, function):
     try:
-        return njit(_SIGNATURE, nogil=True, cache=True)(_scan)
+        return njit(signature, nogil=True, cache=True)(function)
     except (OSError, RuntimeError):  # no folder that the cache can be written to, or a full disk
-        return njit(_SIGNATURE, nogil=True)(_scan)
+        return njit(signature, nogil=True)(function)
 
 
-scan = _compile()
+scan = _compile(_SCAN, _scan)
+differentiate = _compile(_DIFFERENTIATE, _differentiate)

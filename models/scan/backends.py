@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from models.scan import mamba_ssm
-from models.scan.cpu import selective_scan_cpu
-from models.scan.reference import selective_scan_reference
+from models.scan.cpu import selective_scan_cpu, selective_scan_cpu_backward
+from models.scan.reference import selective_scan_reference, selective_scan_reference_backward
 
 Scan = Callable[
     [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, bool],
     Tensor,
+]
+Differentiate = Callable[
+    [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, bool],
+    list[Tensor | None],
 ]
 
 
@@ -28,6 +32,7 @@ class Backend:
     Attributes:
         name: how users ask for it.
         scan: the implementation.
+        differentiate: its gradients, from that of the output and the same inputs.
         devices: the device types that it runs on.
         float64: whether it computes float64 input in float64.
         about: what it is, in a few words.
@@ -36,6 +41,7 @@ class Backend:
 
     name: str
     scan: Scan
+    differentiate: Differentiate
     devices: tuple[str, ...]
     float64: bool
     about: str
@@ -66,15 +72,25 @@ BACKENDS = {
         Backend(
             "mamba_ssm",
             mamba_ssm.selective_scan_mamba_ssm,
+            mamba_ssm.selective_scan_mamba_ssm_backward,
             ("cuda",),
             False,
             "the official CUDA kernel",
             cache(mamba_ssm.why_unusable),
         ),
-        Backend("cpu", selective_scan_cpu, ("cpu",), False, "fused Numba kernel", _numba_unusable),
+        Backend(
+            "cpu",
+            selective_scan_cpu,
+            selective_scan_cpu_backward,
+            ("cpu",),
+            False,
+            "fused Numba kernel",
+            _numba_unusable,
+        ),
         Backend(
             "reference",
             selective_scan_reference,
+            selective_scan_reference_backward,
             ("cpu", "cuda"),
             True,
             "plain torch, one step at a time",

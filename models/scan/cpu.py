@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_BLOCKS_PER_GROUP = 4  # of the backward pass: one sum over channels a group, so fewer would need more memory
 _BLOCKS_PER_JOB = 64  # with 16 states, 128 KiB of states and decay rates: they stay in the second-level cache
 
 
@@ -50,28 +52,12 @@ def selective_scan_cpu(
     """
     from models.scan._cpu_kernel import LANES, scan  # noqa: PLC0415 (imports Numba and compiles: seconds)
 
-    for tensor in (u, delta, A, B, C, D, z, delta_bias):
-        if tensor is not None and tensor.dtype not in _DTYPES:
-            raise TypeError(f"cpu scan: computes in float32 and got {tensor.dtype}; use the backend 'reference'")
+    operands = _operands(u, delta, A, B, C, D, z, delta_bias)
     batch, length, channels = u.shape
-    blocks = math.ceil(channels / LANES)
-    width = blocks * LANES
-    rates = _float_rows(A.T, width) * math.log2(math.e)
-    decay = rates.view(-1, blocks, LANES).transpose(0, 1).contiguous()
-    state = torch.zeros(batch, *decay.shape)
-    out = torch.empty(batch, length, width)
-    no_gate, no_vector = u[:, :0], u.new_zeros(channels)
-    inputs = (
-        _float_rows(u, width),
-        _float_rows(delta, width),
-        B.detach().float(),
-        C.detach().float(),
-        _float_rows(no_gate if z is None else z, width),
-        decay,
-        _float_rows(no_vector if D is None else D, width),
-        _float_rows(no_vector if delta_bias is None else delta_bias, width),
-    )
-    arguments = (*(x.numpy() for x in inputs), reverse, state.numpy(), out.numpy())
+    blocks = operands.decay.shape[0]
+    state = torch.zeros(batch, *operands.decay.shape)
+    out = torch.empty(batch, length, blocks * LANES)
+    arguments = (*(x.numpy() for x in operands), reverse, state.numpy(), out.numpy())
 
     def run(job: tuple[int, int, int]) -> None:
         scan(*arguments, *job)
@@ -79,6 +65,121 @@ def selective_scan_cpu(
     threads = torch.get_num_threads()
     list(_pool(threads, os.getpid()).map(run, _jobs(batch, blocks, threads)))
     return out[..., :channels].contiguous().to(u.dtype)
+
+
+def selective_scan_cpu_backward(
+    grad: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """Differentiate `selective_scan_cpu`.
+
+    The states are computed again, a chunk of steps at a time, so nothing of size (batch, length, channels, N) is made:
+    what is needed beside the gradients is about as large as `u`. The result has the same bits for any number of
+    threads, because sums over channels are taken over fixed groups.
+
+    Args:
+        grad: of the output, like `u`.
+        u: input of the scan; like all that follow an argument of `selective_scan_cpu`.
+        delta: step sizes.
+        A: (channels, N).
+        B: (batch, length, N).
+        C: (batch, length, N).
+        D: (channels), or None.
+        z: gate, or None.
+        delta_bias: (channels), or None.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        The gradients of u, delta, A, B, C, D, z and delta_bias, each like its input; None for inputs that are None.
+    """
+    from models.scan._cpu_kernel import LANES, differentiate  # noqa: PLC0415
+
+    operands = _operands(u, delta, A, B, C, D, z, delta_bias)
+    batch, length, channels = u.shape
+    blocks, states, _ = operands.decay.shape
+    width = blocks * LANES
+    firsts = range(0, blocks, _BLOCKS_PER_GROUP)
+    to_u, to_delta = torch.empty(batch, length, width), torch.empty(batch, length, width)
+    to_z = torch.empty(batch, length, width) if z is not None else torch.empty(batch, 0, width)
+    to_B, to_C = torch.empty(2, len(firsts), batch, length, states).unbind()
+    to_A = torch.zeros(batch, blocks, states, LANES)
+    to_D, to_bias = torch.zeros(2, batch, width).unbind()
+    inputs = (*(x.numpy() for x in operands[:5]), _float_rows(grad, width).numpy(), *(x.numpy() for x in operands[5:]))
+    rest = tuple(x.numpy() for x in (to_z, to_A, to_D, to_bias))
+
+    def run(job: tuple[int, int]) -> None:
+        item, group = job
+        last = min(firsts[group] + _BLOCKS_PER_GROUP, blocks)
+        parts = (to_u.numpy(), to_delta.numpy(), to_B[group].numpy(), to_C[group].numpy())
+        differentiate(*inputs, reverse, *parts, *rest, item, firsts[group], last)
+
+    jobs = [(item, group) for item in range(batch) for group in range(len(firsts))]
+    list(_pool(torch.get_num_threads(), os.getpid()).map(run, jobs))
+    grad_A = to_A.sum(0).transpose(1, 2).reshape(width, states)[:channels]
+    found = (
+        (to_u[..., :channels], u),
+        (to_delta[..., :channels], delta),
+        (grad_A, A),
+        (to_B.sum(0), B),
+        (to_C.sum(0), C),
+        (to_D.sum(0)[:channels], D),
+        (to_z[..., :channels], z),
+        (to_bias.sum(0)[:channels], delta_bias),
+    )
+    return [None if like is None else value.to(like.dtype) for value, like in found]
+
+
+class _Operands(NamedTuple):
+    """The inputs as the kernels take them: float32, channels padded to whole blocks."""
+
+    u: Tensor
+    delta: Tensor
+    B: Tensor
+    C: Tensor
+    z: Tensor
+    decay: Tensor
+    skip: Tensor
+    bias: Tensor
+
+
+def _operands(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+) -> _Operands:
+    from models.scan._cpu_kernel import LANES  # noqa: PLC0415
+
+    for tensor in (u, delta, A, B, C, D, z, delta_bias):
+        if tensor is not None and tensor.dtype not in _DTYPES:
+            raise TypeError(f"cpu scan: computes in float32 and got {tensor.dtype}; use the backend 'reference'")
+    channels = u.shape[2]
+    blocks = math.ceil(channels / LANES)
+    width = blocks * LANES
+    rates = _float_rows(A.T, width) * math.log2(math.e)
+    no_gate, no_vector = u[:, :0], u.new_zeros(channels)
+    return _Operands(
+        _float_rows(u, width),
+        _float_rows(delta, width),
+        B.detach().float(),
+        C.detach().float(),
+        _float_rows(no_gate if z is None else z, width),
+        rates.view(-1, blocks, LANES).transpose(0, 1).contiguous(),
+        _float_rows(no_vector if D is None else D, width),
+        _float_rows(no_vector if delta_bias is None else delta_bias, width),
+    )
 
 
 def _float_rows(x: Tensor, width: int) -> Tensor:

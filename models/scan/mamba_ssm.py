@@ -4,8 +4,12 @@ The compiled extension is called directly: `import mamba_ssm` takes over ten sec
 nothing to do with the scan. Its signature is private, which is why the `cuda` extra pins the version.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+SOFTPLUS = True  # of delta, in the kernel
 
 
 def selective_scan_mamba_ssm(
@@ -23,28 +27,102 @@ def selective_scan_mamba_ssm(
 
     The kernel wants time innermost and knows one direction, so inputs are transposed, and flipped for `reverse`.
     """
+    out, _, *gated = _kernel().fwd(*_operands(u, delta, A, B, C, D, z, delta_bias, reverse), SOFTPLUS)
+    return _time_first(out if z is None else gated[0], reverse)
+
+
+def selective_scan_mamba_ssm_backward(
+    grad: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """Differentiate with mamba-ssm's kernel. What it wants from the forward pass is computed again.
+
+    Args:
+        grad: of the output, like `u`.
+        u: input of the scan; like all that follow an argument of `selective_scan_mamba_ssm`.
+        delta: step sizes.
+        A: (channels, N).
+        B: (batch, length, N).
+        C: (batch, length, N).
+        D: (channels), or None.
+        z: gate, or None.
+        delta_bias: (channels), or None.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        The gradients of u, delta, A, B, C, D, z and delta_bias, each like its input; None for inputs that are None.
+    """
+    operands = _operands(u, delta, A, B, C, D, z, delta_bias, reverse)
+    out, states, *_ = _kernel().fwd(*operands, SOFTPLUS)
+    to_out = _time_last(grad.to(u.dtype), reverse)
+    to_u, to_delta, to_A, to_B, to_C, to_D, to_bias, *to_z = _kernel().bwd(
+        *operands, to_out, states, out, None, SOFTPLUS, False
+    )
+    found = (
+        (_time_first(to_u, reverse), u),
+        (_time_first(to_delta, reverse), delta),
+        (to_A, A),
+        (_time_first(to_B.squeeze(1), reverse), B),
+        (_time_first(to_C.squeeze(1), reverse), C),
+        (to_D, D),
+        (None if z is None else _time_first(to_z[0], reverse), z),
+        (to_bias, delta_bias),
+    )
+    return [None if like is None or value is None else value.to(like.dtype) for value, like in found]
+
+
+def _kernel() -> Any:
     import selective_scan_cuda  # noqa: PLC0415 (optional, and slow to import)
 
-    def time_last(sequence: Tensor) -> Tensor:
-        sequence = sequence.to(u.dtype).transpose(1, 2)
-        return (sequence.flip(-1) if reverse else sequence).contiguous()  # flip alone keeps the old order in memory
+    return selective_scan_cuda
+
+
+def _operands(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor | None, ...]:
+    """Return the inputs as the kernel takes them: time innermost, B and C in one group, parameters in float32."""
+
+    def sequence(tensor: Tensor) -> Tensor:
+        return _time_last(tensor.to(u.dtype), reverse)
 
     def single(vector: Tensor | None) -> Tensor | None:
         return None if vector is None else vector.float().contiguous()
 
-    out, _, *gated = selective_scan_cuda.fwd(
-        time_last(u),
-        time_last(delta),
+    return (
+        sequence(u),
+        sequence(delta),
         A.float().contiguous(),
-        time_last(B).unsqueeze(1),  # one group
-        time_last(C).unsqueeze(1),
+        sequence(B).unsqueeze(1),
+        sequence(C).unsqueeze(1),
         single(D),
-        None if z is None else time_last(z),
+        None if z is None else sequence(z),
         single(delta_bias),
-        True,  # softplus on delta
     )
-    y: Tensor = out if z is None else gated[0]
-    return (y.flip(-1) if reverse else y).transpose(1, 2).contiguous()
+
+
+def _time_last(sequence: Tensor, reverse: bool) -> Tensor:
+    sequence = sequence.transpose(1, 2)
+    return (sequence.flip(-1) if reverse else sequence).contiguous()  # flip alone keeps the old order in memory
+
+
+def _time_first(sequence: Tensor, reverse: bool) -> Tensor:
+    return (sequence.flip(-1) if reverse else sequence).transpose(1, 2).contiguous()
 
 
 def why_unusable() -> str:

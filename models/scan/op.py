@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from models.scan.backends import choose
-from models.scan.reference import selective_scan_reference
+from models.scan.reference import selective_scan_reference_backward
 
 
 def selective_scan(
@@ -100,19 +100,41 @@ def _fake(u: Tensor, *_: Any) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 (signature given by torch)
-    *tensors, ctx.reverse, _ = inputs
+    *tensors, ctx.reverse, ctx.backend = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Differentiate the reference, run again: right for every backend, and as slow and large as the reference is."""
-    inputs = [None if t is None else t.detach().requires_grad_(t.requires_grad) for t in ctx.saved_tensors]
-    wanted = [t for t in inputs if t is not None and t.requires_grad]
-    with torch.enable_grad():
-        arguments: list[Any] = [*inputs, ctx.reverse]
-        output = selective_scan_reference(*arguments)
-    grads = iter(torch.autograd.grad(output, wanted, grad))
-    return *(next(grads) if t is not None and t.requires_grad else None for t in inputs), None, None
+    saved = ctx.saved_tensors
+    if ctx.backend == "reference":  # leaves its gradients to autograd, which does not run inside of an op
+        arguments: list[Any] = [grad, *saved, ctx.reverse]
+        return *selective_scan_reference_backward(*arguments), None, None
+    found = iter(_gradients(grad, *saved, ctx.reverse, ctx.backend))
+    return *(None if tensor is None else next(found) for tensor in saved), None, None
+
+
+@torch.library.custom_op("dvbench::selective_scan_backward", mutates_args=())
+def _gradients(
+    grad: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+    backend: str,
+) -> list[Tensor]:
+    differentiate = choose(backend, u.device.type, u.dtype).differentiate
+    found = differentiate(grad, u, delta, A, B, C, D, z, delta_bias, reverse)
+    return [gradient.contiguous() for gradient in found if gradient is not None]
+
+
+@_gradients.register_fake
+def _fake_gradients(grad: Tensor, *inputs: Any) -> list[Tensor]:  # noqa: ARG001 (signature given by torch)
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs if isinstance(t, Tensor)]
 
 
 _op.register_autograd(_backward, setup_context=_save)
@@ -130,3 +152,9 @@ def scan_flops(batch: int, length: int, channels: int, states: int) -> int:
 @register_flop_formula(torch.ops.dvbench.selective_scan)
 def _flops(u: tuple[int, ...], delta: tuple[int, ...], A: tuple[int, ...], *_: Any, **__: Any) -> int:  # noqa: ARG001
     return scan_flops(u[0], u[1], u[2], A[1])
+
+
+@register_flop_formula(torch.ops.dvbench.selective_scan_backward)
+def _backward_flops(grad: Any, u: tuple[int, ...], delta: Any, A: tuple[int, ...], *_: Any, **__: Any) -> int:  # noqa: ARG001
+    # The states again, and for each of their updates fourteen more: the gradients of C, B, the state, A and delta.
+    return scan_flops(u[0], u[1], u[2], A[1]) * 20 // 6

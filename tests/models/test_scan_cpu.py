@@ -242,7 +242,7 @@ def test_compiles_without_a_cache_where_none_can_be_written(monkeypatch: pytest.
         return lambda function: (function, nogil)
 
     monkeypatch.setattr(_cpu_kernel, "njit", njit)
-    compiled: Any = _cpu_kernel._compile()  # type: ignore[no-untyped-call]
+    compiled: Any = _cpu_kernel._compile(None, _cpu_kernel._scan)  # type: ignore[no-untyped-call]
     assert compiled == (_cpu_kernel._scan, True)
 
 
