@@ -1,0 +1,148 @@
+"""What semantic segmentation and change detection share: losses, windows, and scores from summed counts."""
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.utilities import dim_zero_cat
+
+from tasks.protocol import Window
+from tasks.task import Batch, Options, Prediction, Scores
+
+IGNORED = 255
+
+
+class DenseOptions(Options):
+    """Which classes are scored.
+
+    Attributes:
+        target: the class whose precision, recall, F1 and IoU are taken.
+        mean: take the mean over all classes instead.
+    """
+
+    target: int = 1
+    mean: bool = False
+
+
+class DenseScores(Scores):
+    """Precision, recall, F1 and IoU in percent, from counts over all pixels, not means over images.
+
+    Of one class, or, with `mean`, the means over the classes that occur (`mean_iou`) and the share of pixels that are
+    right (`accuracy`). Ignored pixels do not count.
+
+    Args:
+        classes: number of classes.
+        options: what is scored.
+    """
+
+    counts: list[Tensor]
+
+    def __init__(self, classes: int, options: DenseOptions) -> None:
+        super().__init__()
+        self.classes = classes
+        self.options = options
+        self.add_state("counts", [], dist_reduce_fx="cat")
+
+    def update(self, predictions: list[Prediction], batch: Batch) -> None:
+        """Take in logits (classes, height, width) and masks (height, width) of the same size."""
+        for found, mask in zip(predictions, batch["mask"], strict=True):
+            known = mask != IGNORED
+            pairs = mask[known].long() * self.classes + found["logits"].argmax(0).to(mask.device)[known]
+            matrix = pairs.bincount(minlength=self.classes**2).reshape(1, self.classes, self.classes)
+            hits = matrix.diagonal(dim1=1, dim2=2)
+            self.counts.append(torch.stack([hits, matrix.sum(1), matrix.sum(2)], dim=1).cpu())
+
+    def __len__(self) -> int:
+        """Number of images taken in."""
+        return len(dim_zero_cat(self.counts)) if len(self.counts) else 0
+
+    def score(self, images: Tensor | None = None) -> dict[str, float]:
+        """Return the scores; see `Scores.score`."""
+        counts = dim_zero_cat(self.counts).cpu().double()
+        hits, predicted, true = (counts if images is None else counts[images]).sum(0)
+        union = predicted + true - hits
+        if self.options.mean:
+            seen = union > 0
+            iou = hits[seen] / union[seen]
+            return {"mean_iou": 100 * float(iou.mean()), "accuracy": 100 * float(hits.sum() / true.sum())}
+        i = self.options.target
+        shares = {
+            "precision": hits[i] / predicted[i],
+            "recall": hits[i] / true[i],
+            "f1": 2 * hits[i] / (predicted[i] + true[i]),
+            "iou": hits[i] / union[i],
+        }
+        # Nothing predicted while there is something to find is a precision of 0, as its other scores say.
+        if predicted[i] == 0 and true[i] > 0:
+            shares["precision"] = torch.zeros(())
+        return {name: 100 * float(value) for name, value in shares.items()}
+
+
+def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the cross-entropy (batch, classes, h, w) of masks (batch, h, w), averaged over all pixels.
+
+    Ignored pixels cost nothing but count in the mean, as in the authors' configurations.
+    """
+    return F.cross_entropy(logits.float(), mask, ignore_index=IGNORED, reduction="none").mean()
+
+
+def dice(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the Dice loss of the authors' change detector.
+
+    Each class is a sigmoid of its own. Over all classes and pixels of an image as one vector, p against target t:
+    1 - 2 sum(p t) / (sum(p p) + sum(t t) + 0.002), averaged over images. Ignored pixels have target 0 in all classes.
+    """
+    share = logits.float().sigmoid().flatten(1)
+    known = mask != IGNORED
+    hot = F.one_hot(mask.where(known, 0), logits.shape[1]).movedim(-1, 1) * known[:, None]
+    target = hot.flatten(1).to(share)
+    overlap = (share * target).sum(1)
+    return (1 - 2 * overlap / (share.square().sum(1) + target.square().sum(1) + 2e-3)).mean()
+
+
+def windows(height: int, width: int, window: Window) -> list[tuple[int, int]]:
+    """Return the top left corners of windows; the last of each row and column are flush with the border."""
+
+    def starts(length: int) -> list[int]:
+        last = max(0, length - window.size)
+        return sorted({min(start, last) for start in range(0, last + window.stride, window.stride)})
+
+    return list(product(starts(height), starts(width)))
+
+
+def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: Window | None) -> Tensor:
+    """Return the logits of images that are larger than a window, averaged where windows overlap.
+
+    Args:
+        forward: from images (..., size, size) to logits (batch, classes, size, size).
+        image: (..., height, width).
+        window: None for one pass.
+    """
+    height, width = image.shape[-2:]
+    if window is None or max(height, width) <= window.size:
+        return forward(image)
+    total, seen = torch.zeros(()), image.new_zeros(1, 1, height, width)
+    for top, left in windows(height, width, window):
+        part = (..., slice(top, top + window.size), slice(left, left + window.size))
+        logits = forward(image[part])
+        if total.ndim == 0:
+            total = logits.new_zeros(*logits.shape[:2], height, width)
+        total[part] += logits
+        seen[part] += 1
+    return total / seen
+
+
+def to_original(logits: Tensor, extent: tuple[int, int], size: Tensor) -> Tensor:
+    """Cut the padding off logits (classes, h, w) and resize them to the original's height and width."""
+    height, width = (int(side) for side in size)
+    inner = logits[None, :, : extent[0], : extent[1]].float()
+    return F.interpolate(inner, (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def conv(channels: int, width: int, kernel: int) -> nn.Sequential:
+    """Return a convolution that keeps the size, with batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    )
