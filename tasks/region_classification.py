@@ -1,0 +1,59 @@
+"""Region classification (section 4.3.7, table 11), which is also the task of pretraining: a class for each box."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tasks.groie import GRoIE
+from tasks.metrics import MacroScores
+from tasks.multiple_instance import label_loss, matching_loss
+from tasks.necks import pyramid
+from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
+
+SIDE = 7
+TEMPERATURE = 0.07
+
+
+class RegionOptions(Options):
+    """Channels of the pyramid and of a region."""
+
+    width: int = 256
+
+
+class RegionClassification(Task):
+    """A class for each given box. Losses: `ce`, and `mil`, which matches regions with embeddings of the classes."""
+
+    HeadOptions = RegionOptions
+    LOSSES = ("ce", "mil")
+
+    def configure_network(self) -> None:
+        """Build pyramid, extractor, classifier and the embeddings of the classes."""
+        width = read_options(RegionOptions, self.protocol.head, self.protocol, "head").width
+        classes = len(self.problem.classes)
+        self.neck = pyramid(self.backbone, width)
+        self.roi = GRoIE(SIDE, width)
+        self.linear = nn.Linear(width, classes)
+        self.embeddings = nn.Embedding(classes, width)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
+
+    def forward(self, image: Tensor, boxes: list[Tensor]) -> Tensor:
+        """Return features (regions, width) of the boxes of all images, image by image."""
+        features: Tensor = self.roi(self.neck(self.backbone(image)), boxes)
+        return features.mean(dim=(2, 3)).float()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return cross-entropy and matching loss."""
+        labels = torch.cat(batch["label"])
+        features = self(batch["image"], batch["bbox_xyxy"])
+        matched = matching_loss(features, self.embeddings.weight, self.logit_scale, labels)
+        return {"ce": label_loss(self.linear(features), labels), "mil": matched}
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Return the "logits" (N, classes) of each image's boxes, which are an input here."""
+        logits = self.linear(self(batch["image"], batch["bbox_xyxy"]))
+        return [{"logits": some} for some in logits.split([len(boxes) for boxes in batch["bbox_xyxy"]])]
+
+    def configure_scores(self) -> Scores:
+        """Make the macro scores over regions."""
+        return MacroScores(len(self.problem.classes))
