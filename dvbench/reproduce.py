@@ -6,6 +6,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dvbench.accuracy.figures import FIGURES, Drawn, draw_figure
+from dvbench.accuracy.rows import TABLES
+from dvbench.accuracy.tables import tables
 from dvbench.cell import Cell
 from dvbench.efficiency.figures import figure20, figure21
 from dvbench.efficiency.found import Found
@@ -14,6 +17,7 @@ from dvbench.paper.cells import cells
 from reports.plot import save
 from reports.record import Record
 from reports.table import Table
+from tasks import protocol
 
 
 class UnknownTargetError(ValueError):
@@ -28,19 +32,39 @@ class Target:
         about: what it shows.
         table: number of the table whose cells it asks for; None when it needs no measurement.
         max_batch: whether its cells also search the largest batch.
+        trained: number of the table whose training runs it asks for.
+        protocol: the only protocol of that table whose runs it needs; all if empty.
         tables: draws the tables.
         figure: draws the figure.
+        from_runs: draws tables and figure from all records, training runs among them, and the folder of results.
     """
 
     about: str
     table: int | None = None
     max_batch: bool = False
+    trained: int | None = None
+    protocol: str = ""
     tables: Callable[[Found], list[Named]] | None = None
     figure: Callable[[Found], Figure] | None = None
+    from_runs: Callable[[Sequence[Record], Path], tuple[list[Named], Figure | None]] | None = None
 
     def cells(self, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
         """Return what must have been measured; the rest of each cell is taken from `template`."""
         return [] if self.table is None else cells(self.table, template, resolutions)
+
+
+def _trained_table(number: int, about: str) -> Target:
+    return Target(about, trained=number, from_runs=lambda records, _: (tables(number, records), None))
+
+
+def _trained_figure(name: str, shown: Drawn) -> Target:
+    number = protocol.load(shown.protocol).table
+    return Target(
+        shown.about,
+        trained=number,
+        protocol=shown.protocol,
+        from_runs=lambda records, out: ([], draw_figure(name, records, out)),
+    )
 
 
 TARGETS: dict[str, Target] = {
@@ -49,6 +73,8 @@ TARGETS: dict[str, Target] = {
     "table14": Target("latency and memory by input size", 14, tables=table14),
     "figure20": Target("latency by input size", 14, figure=figure20),
     "figure21": Target("memory by input size (counted, runs nothing)", figure=lambda _: figure21()),
+    **{f"table{number}": _trained_table(number, about) for number, about in TABLES.items()},
+    **{name: _trained_figure(name, shown) for name, shown in FIGURES.items()},
 }
 
 
@@ -82,10 +108,17 @@ def draw(name: str, records: Sequence[Record], folder: Path) -> tuple[list[Table
     chosen = target(name)
     found = Found.newest(records)
     written: list[Path] = []
-    tables = []
+    tables_ = []
     for stem, table in chosen.tables(found) if chosen.tables else []:
-        tables.append(table)
+        tables_.append(table)
         written += table.write(folder, stem)
     if chosen.figure:
         written += save(chosen.figure(found), folder, name)
-    return tables, written
+    if chosen.from_runs:
+        named, figure = chosen.from_runs(records, folder)
+        for stem, table in named:
+            tables_.append(table)
+            written += table.write(folder, stem)
+        if figure:
+            written += save(figure, folder, name)
+    return tables_, written

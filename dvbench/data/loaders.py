@@ -28,13 +28,13 @@ MOST_WORKERS = 8  # as the released configurations
 MOST_REDRAWS = 100
 
 _STACKED: Mapping[Task, tuple[str, ...]] = {
-    Task.CLASSIFICATION: ("image", "label", "size"),
+    Task.CLASSIFICATION: ("image", "label", "size", "is_query"),
     Task.DETECTION: ("image", "size"),
     Task.INSTANCE: ("image", "size"),
     Task.SEMANTIC: ("image", "mask", "size"),
     Task.CHANGE: ("image", "mask", "size"),
     Task.REGION: ("image", "size"),
-    Task.RETRIEVAL: ("image", "label", "size"),
+    Task.RETRIEVAL: ("image", "label", "size", "is_query"),
 }
 
 

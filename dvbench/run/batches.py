@@ -26,6 +26,7 @@ LABELS = {
     "region_classification": Label.REGION,
     "retrieval": Label.RETRIEVAL,
 }
+MULTILABEL = ("bigearthnet", "synthetic_retrieval")
 QUERIES = "val"
 _SHARE = re.compile(r"(?P<split>\w+)\[(?P<start>\d*)%?:(?P<stop>\d*)%?\]")
 
@@ -58,14 +59,17 @@ class Source:
     @property
     def problem(self) -> Problem:
         """What the dataset asks of a task."""
-        if LABELS[self.protocol.task] is not self.card.task:
+        fitting = {LABELS[self.protocol.task]}
+        if self.protocol.task == "retrieval":  # by one label as well as by several
+            fitting.add(Label.CLASSIFICATION)
+        if self.card.task not in fitting:
             raise DataMismatchError(
                 f"protocol {self.protocol.name} is for {self.protocol.task}, but {self.card.name} is labelled for "
                 f"{self.card.task}"
             )
         count = self.protocol.dataset_options.get("num_classes")
         classes = self.card.classes if count is None else tuple(map(str, range(count)))
-        return Problem(classes, multilabel=self.card.name in ("bigearthnet", "synthetic_retrieval"))
+        return Problem(classes, multilabel=self.card.name in MULTILABEL)
 
     def train(self, images_at_once: int) -> DataLoader[Batch]:
         """Return shuffled, augmented batches of the training split.
@@ -83,7 +87,7 @@ class Source:
         """Return batches of a split in order; labels stay in the coordinates of the original image."""
         keep = self.card.task is not Label.REGION  # whose boxes are an input
         samples = self.samples(split, self.protocol.test, keep_targets=keep)
-        if self.card.task is Label.RETRIEVAL:
+        if self.protocol.task == "retrieval":
             queries = self.samples(QUERIES, self.protocol.test, keep_targets=keep)
             samples = ConcatDataset([_Marked(queries, True), _Marked(samples, False)])  # type: ignore[list-item]
         return self._loader(samples, images_at_once, train=False)

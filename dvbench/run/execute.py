@@ -17,7 +17,7 @@ from dvbench.data.loaders import Part
 from dvbench.environment import environment
 from dvbench.run.batches import Source
 from dvbench.run.cell import RunCell
-from dvbench.run.gallery import keep_examples
+from dvbench.run.gallery import keep_confusion, keep_embeddings, keep_examples
 from models.weights import WeightsReport, load_weights
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
@@ -143,6 +143,9 @@ def _train_and_score(
     measures["peak_bytes"] = Measure(_peak_bytes(compute), "B", "measured")
     if compute.rank == 0:
         keep_examples(task, source, folder / "examples.npz")
+        keep_confusion(task, folder / "confusion.csv")
+        if compute.world == 1:  # else each process holds a part
+            keep_embeddings(task, source, folder / "embeddings.npz")
     return measures, _notes(cell, chosen.model_dump(mode="json"), chosen.dataset, weights)
 
 
@@ -160,6 +163,7 @@ def _notes(cell: RunCell, protocol: dict[str, Any], dataset: str, weights: Weigh
         "weights_used": None if weights is None else len(weights.used),
         "weights_missing": None if weights is None else len(weights.missing),
         "reduced": cell.scale == "smoke",
+        "run_folder": cell.folder(),
     }
 
 

@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from dvbench.data.loaders import collate
-from dvbench.run.batches import Source
+from dvbench.run.batches import QUERIES, Source
 from reports.ledger import write_atomically
+from tasks.metrics import MacroScores
+from tasks.retrieval import RetrievalScores
 from tasks.task import Task
 
 EXAMPLES = 4
+NEAREST = 8
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -47,6 +51,52 @@ def keep_examples(task: Task, source: Source, path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())
+
+
+def keep_confusion(task: Task, path: Path) -> None:
+    """Write the confusion matrix of a task's last test as CSV, if it has one; classes name rows and columns."""
+    if isinstance(task.test_scores, MacroScores):
+        classes = list(task.problem.classes)
+        table = pd.DataFrame(task.test_scores.confusion().numpy(), index=classes, columns=classes)
+        write_atomically(path, table.to_csv().encode())
+
+
+def keep_embeddings(task: Task, source: Source, path: Path) -> None:
+    """Write the embeddings of a retrieval's last test, with a few queries and the images nearest to them.
+
+    The .npz holds `embeddings` (n, d), `labels` (n), `queries` (k, H, W, 3), `query_labels` (k), `nearest`
+    (k, NEAREST, H, W, 3) and `relevant` (k, NEAREST).
+    """
+    scores = task.test_scores
+    if not isinstance(scores, RetrievalScores):
+        return
+    values, hot = torch.cat(list(scores.embeddings)), torch.cat(list(scores.labels))
+    asked = torch.cat(list(scores.queries)).bool()
+    queries, database = source.raw(QUERIES), source.raw(source.protocol.test_split)
+    shown = np.linspace(0, len(queries) - 1, min(EXAMPLES, len(queries))).round().astype(int)
+    distances = torch.cdist(values[asked][shown], values[~asked], p=1)
+    order = distances.sort(dim=1, stable=True).indices[:, :NEAREST]
+    relevant = (hot[asked][shown].float() @ hot[~asked].float().T > 0).gather(1, order)
+    arrays = {
+        "embeddings": values.numpy(),
+        "labels": hot.argmax(1).numpy(),
+        "queries": np.stack([_pixels(queries[int(i)]) for i in shown]),
+        "query_labels": hot[asked][shown].argmax(1).numpy(),
+        "nearest": np.stack([[_pixels(database[int(i)]) for i in row] for row in order]),
+        "relevant": relevant.numpy(),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, buffer.getvalue())
+
+
+def _pixels(sample: dict[str, Any]) -> NDArray[np.uint8]:
+    """Return an image as uint8 (H, W, 3); of more bands the first three, stretched."""
+    image = sample["image"][:3]
+    if image.max() > 255:
+        image = 255 * image / image.max()
+    pixels: NDArray[np.uint8] = image.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return pixels
 
 
 def read_examples(path: Path) -> list[Arrays]:

@@ -6,20 +6,73 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import GOOD, Subparsers, add_verb, out_option, print_tables, wrote
+from dvbench.verbs.common import GOOD, Subparsers, UsageError, add_verb, out_option, positive, print_tables, wrote
 from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
 
 if TYPE_CHECKING:
     from dvbench.cell import Cell
+    from dvbench.run.cell import RunCell
     from reports.record import Record
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run what is missing for tables and figures, then draw them."""
-    from dvbench.paper.cells import LAPTOP_RESOLUTIONS, RESOLUTIONS
     from dvbench.reproduce import target
 
     names = _targets(options.target)
+    trained = [name for name in names if target(name).trained]
+    profiled = [name for name in names if name not in trained]
+    code = _train(trained, options) if trained else GOOD
+    if profiled:
+        code = max(code, _measure(profiled, options))
+    if not options.dry_run:
+        _draw_all(names, options.out)
+    return code
+
+
+def _train(names: Sequence[str], options: argparse.Namespace) -> int:
+    """Run what is missing of the training runs that tables and figures ask for."""
+    from dvbench.accuracy.cells import Wish, wanted
+    from dvbench.reproduce import target
+    from dvbench.verbs.run import compute_of, dry_run, exit_code, run_cells
+
+    wish = Wish(
+        options.scale,
+        options.variant,
+        options.seeds,
+        _weights(options.weights),
+        tuple(options.rows),
+        {"epochs": options.epochs} if options.epochs else {},
+    )
+    cells: dict[RunCell, None] = {}
+    for name in names:
+        number = target(name).trained
+        assert number is not None
+        found, told = wanted(number, wish, target(name).protocol)
+        cells |= dict.fromkeys(found)
+        print(f"{name}: {'; '.join(told)}", file=sys.stderr)
+    if options.dry_run:
+        print_tables(dry_run(list(cells)))
+        return GOOD
+    options.batch_size = options.per_device
+    return exit_code(run_cells(list(cells), compute_of(options), options.out, fresh=options.fresh))
+
+
+def _weights(pairs: Sequence[str]) -> dict[str, str]:
+    weights = {}
+    for pair in pairs:
+        model, sign, place = pair.partition("=")
+        if not sign:
+            raise UsageError(f"'{pair}' is not MODEL=FILE, such as dynamicvis_b=epoch_200.pth")
+        weights[model] = place
+    return weights
+
+
+def _measure(names: Sequence[str], options: argparse.Namespace) -> int:
+    """Run what is missing of the measurements that tables and figures ask for."""
+    from dvbench.paper.cells import LAPTOP_RESOLUTIONS, RESOLUTIONS
+    from dvbench.reproduce import target
+
     template = template_cell(options)
     sides = tuple(options.res or (LAPTOP_RESOLUTIONS if template.device == "cpu" else RESOLUTIONS))
     records: list[Record] = []
@@ -36,7 +89,6 @@ def reproduce(options: argparse.Namespace) -> int:
         if records:
             print_tables(counts(records))
         return GOOD
-    _draw_all(names, options.out)
     return exit_code(records)
 
 
@@ -76,13 +128,32 @@ def add_to(verbs: Subparsers) -> None:
         "reproduce",
         reproduce,
         "run what is missing for the paper's tables and figures, and draw them",
-        "  dvbench reproduce table14\n  dvbench reproduce table13 figure21\n  dvbench reproduce all --dry-run\n",
+        "  dvbench reproduce table14\n"
+        "  dvbench reproduce table3                                  reduced, where its dataset or a GPU is missing\n"
+        "  dvbench reproduce table2 --scale full --rows DynamicVis --weights dynamicvis_b=epoch_200.pth\n"
+        "  dvbench reproduce all --dry-run\n",
     )
-    sub.add_argument("target", nargs="+", metavar="TARGET", help="table1, table13, table14, figure20, figure21 or all")
+    sub.add_argument(
+        "target",
+        nargs="+",
+        metavar="TARGET",
+        help="such as table3 or figure21, or all",
+    )
     sub.add_argument(
         "--res", nargs="+", type=int, metavar="R", help="sides (default: 128-1024 on a CPU, 128-4096 on a GPU)"
     )
     sub.add_argument("--fresh", action="store_true", help="measure again what has been measured")
+    training = sub.add_argument_group("tables and figures of trained models")
+    training.add_argument("--scale", default="auto", choices=["auto", "full", "smoke"], help="the paper's, or reduced")
+    training.add_argument("--variant", default="released", choices=["released", "paper", "clean"], help="of protocols")
+    training.add_argument("--seeds", type=positive, default=1, metavar="N", help="runs of each row (default: 1)")
+    training.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only rows whose names hold these")
+    training.add_argument("--weights", nargs="+", default=[], metavar="MODEL=FILE", help="pretrained weights")
+    training.add_argument("--epochs", type=positive, metavar="N", help="in place of the protocols'")
+    training.add_argument("--devices", type=positive, default=1, metavar="N", help="processes, one a device")
+    training.add_argument("--nodes", type=positive, default=1, metavar="N", help="machines")
+    training.add_argument("--per-device", type=positive, metavar="N", help="images in a forward pass of one device")
+    training.add_argument("--workers", type=int, metavar="N", help="loading processes a device")
     condition_options(sub)
 
     sub = add_verb(
