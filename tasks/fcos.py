@@ -1,5 +1,6 @@
 """FCOS (arXiv 1904.01355) as the authors configure it for tiny ships: head, targets, losses and decoding."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +40,7 @@ class FCOSHead(nn.Module):
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
         assert self.classes.bias is not None
-        nn.init.constant_(self.classes.bias, -float(torch.logit(torch.tensor(1 - PRIOR))))
+        nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what is said of each point of each map, in float32.

@@ -79,6 +79,11 @@ class Source:
             MissingDatasetError: the dataset is not there.
         """
         chosen = self.protocol
+        told, there = (chosen.mix.options if chosen.mix else {}).get("classes"), len(self.problem.classes)
+        if told not in (None, there):
+            raise DataMismatchError(
+                f"protocol {chosen.name}: mix.classes is {told}, {chosen.dataset} has {there} classes"
+            )
         mix = augmentation(chosen.mix.name, **chosen.mix.options) if chosen.mix else None
         samples = self.samples(chosen.train_split, chosen.train, keep_targets=False)
         return self._loader(samples, images_at_once, train=True, mix=mix, with_boxes_only=chosen.with_boxes_only)

@@ -13,13 +13,14 @@ from reports.ledger import LedgerError
 TEMPLATE = Cell("", 0, device="cuda", dtype="bf16", scan="reference", image="scene.tif", image_hash="12ab", seed=7)
 
 
-def test_targets_are_those_of_the_efficiency_part() -> None:
-    assert list(TARGETS) == ["table1", "table13", "table14", "figure20", "figure21"]
+def test_targets_that_measure_are_those_of_the_efficiency_part() -> None:
+    measured = [name for name, chosen in TARGETS.items() if not chosen.trained]
+    assert measured == ["table1", "table13", "table14", "figure20", "figure21"]
 
 
 def test_an_unknown_target_names_those_that_exist() -> None:
-    with pytest.raises(UnknownTargetError, match="cannot reproduce 'table2' yet: choose from table1, table13"):
-        target("table2")
+    with pytest.raises(UnknownTargetError, match="cannot reproduce 'table15' yet: choose from table1, table13"):
+        target("table15")
 
 
 def test_table14_asks_for_five_models_at_each_size() -> None:

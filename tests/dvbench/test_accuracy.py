@@ -1,0 +1,107 @@
+"""Tables 2 to 12 from records: every row of the paper, ours beside it, reduced runs apart."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvbench import cli, paper
+from dvbench.accuracy.cells import Wish, wanted
+from dvbench.accuracy.rows import TABLES, benchmarks, printed
+from dvbench.accuracy.tables import tables
+from dvbench.reproduce import TARGETS
+from dvbench.run.cell import RunCell
+from models.zoo import ZOO
+from reports.record import Measure, Record, Status
+from reports.table import Table
+
+
+def record(cell: RunCell, **scores: float) -> Record:
+    environment: dict[str, Any] = {"hardware": "a card", "run_folder": "x"}
+    environment["protocol"] = json.dumps(cell.load_protocol().model_dump(mode="json"))
+    measures = {name: Measure(value, "%", "measured") for name, value in scores.items()}
+    return Record(cell.as_dict(), cell.identity(), Status.OK, "", measures, environment, "2026-01-01", "", "")
+
+
+def row(table: Table, name: str) -> dict[str, str]:
+    (found,) = [line for line in table.rows if line[0] == name]
+    return dict(zip(table.columns, found, strict=True))
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_row_of_the_paper_is_there_and_ours_are_real_models(number: int) -> None:
+    rows = list(printed(number))
+    assert len(rows) == len(paper.table(number))
+    ours = [one for _, _, one in rows if one]
+    assert ours
+    assert {one.model for one in ours} <= ZOO.keys()
+    for benchmark in benchmarks(number):
+        assert set(benchmark.columns) <= set(paper.table(number).columns)
+
+
+def test_table_2_runs_all_that_the_zoo_has() -> None:
+    names = {name for name, _, one in printed(2) if one}
+    assert {"ResNet-18", "DeiT-S", "ViT-L", "Swin-B", "DynamicVis-B†", "DynamicVis-L‡", "DynamicVis-L"} <= names
+
+
+def test_a_full_run_is_compared_and_what_was_not_run_says_why() -> None:
+    cells, _ = wanted(3, Wish(scale="full", rows=("DynamicVis-B‡",), seeds=2))
+    assert [cell.seed for cell in cells] == [0, 1]
+    made = [record(cell, ap50=80.2 + i, ap50_small=60.0, ap50_medium=95.3) for i, cell in enumerate(cells)]
+    ((_, table),) = tables(3, made)
+    ours = row(table, "DynamicVis-B‡")
+    assert ours["ap50, paper | ours"] == "80.3 | 80.70 ± 0.71"
+    assert ours["verdict"] == "differs"  # the small ones
+    assert row(table, "DynamicVis-B")["verdict"] == "not run"
+    assert "--weights" in row(table, "DynamicVis-B")["why"]
+    assert row(table, "YOLOX")["why"] == "no model of ours"
+    assert row(table, "YOLOX")["ap50, paper | ours"] == "81.9"
+
+
+def test_detectors_of_one_backbone_are_told_apart() -> None:
+    cells, _ = wanted(3, Wish(scale="full", rows=("FCOS", "RetinaNet")))
+    assert {json.loads(cell.changes)["head"]["kind"] for cell in cells} == {"fcos", "retinanet"}
+    ((_, table),) = tables(3, [record(cells[0], ap50=70.0)])
+    assert "70.00" in row(table, "FCOS")["ap50, paper | ours"]
+    assert row(table, "RetinaNet")["ap50, paper | ours"] == "75.3"
+
+
+def test_reduced_runs_never_stand_beside_the_paper() -> None:
+    cells, told = wanted(2, Wish(scale="smoke"))
+    assert {cell.protocol for cell in cells} == {"synthetic_classification"}
+    assert len(cells) == len(set(cells)) == 3
+    assert "reduced run" in told[0]
+    beside, reduced = tables(2, [record(cells[0], f1=90.0, baseline=3.0)])
+    assert all(line[-2] == "not run" for line in beside[1].rows)
+    assert "reduced" in reduced[1].title
+    assert any("Not comparable" in note for note in reduced[1].notes)
+
+
+def test_rows_with_pretraining_run_when_their_weights_are_given(tmp_path: Path) -> None:
+    file = tmp_path / "b.safetensors"
+    file.write_bytes(b"any")
+    wish = Wish(scale="full", rows=("DynamicVis",), weights={"dynamicvis_b": str(file)})
+    cells, _ = wanted(8, wish)
+    given = [cell for cell in cells if cell.weights]
+    assert {(cell.model, cell.input) for cell in given} == {("dynamicvis_b", "1x"), ("dynamicvis_b", "2x")}
+    assert all(len(cell.weights_hash) == 12 for cell in given)
+
+
+def test_every_table_and_figure_of_accuracy_can_be_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    names = [name for name, target in TARGETS.items() if target.trained]
+    assert {f"table{i}" for i in range(2, 13)} | {f"figure{i}" for i in range(8, 20)} == set(names)
+    assert cli.main(["reproduce", *names, "--scale", "smoke", "--dry-run", "--out", str(tmp_path)]) == 0
+    assert "GPU hours" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_are_drawn_without_any_run_and_figures_say_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["report", "table3", "--out", str(tmp_path)]) == 0
+    assert "82.8" in (tmp_path / "table3.md").read_text()
+    assert cli.main(["report", "figure11", "--out", str(tmp_path)]) == 2
+    assert "dvbench reproduce figure11" in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""`dvbench run` end to end: a record, a resumable folder, processes that agree, and clear refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from dvbench import cli
+from reports.ledger import Ledger
+from reports.record import Record
+from tasks.protocol import names
+
+PROGRAM = str(Path(sys.executable).with_name("dvbench"))
+SMALL = ("counts.train=8", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
+CLASSIFY = ("run", "classification", "--dataset", "aid", "--scale", "smoke", "--model", "resnet18", "--workers", "0")
+
+
+def arguments(out: Path, *more: str, epochs: int = 2, settings: tuple[str, ...] = SMALL) -> list[str]:
+    return [*CLASSIFY, "--out", str(out), "--epochs", str(epochs), "--set", *settings, *more]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str, str]]:
+    def run(*given: str) -> tuple[object, str, str]:
+        try:
+            code: object = cli.main(given)
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
+Run = Callable[..., tuple[object, str, str]]
+
+
+def records(out: Path) -> list[Record]:
+    return Ledger(out / "records").records()
+
+
+def folder(out: Path) -> Path:
+    (found,) = (out / "runs").iterdir()
+    return found
+
+
+def test_a_run_leaves_a_record_with_scores_intervals_and_circumstances(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run(*arguments(tmp_path))
+    assert code in (0, 1)  # two epochs on eight images need not learn
+    assert "Not comparable" in printed
+    (record,) = records(tmp_path)
+    assert record.status == "ok"
+    assert {"precision", "recall", "f1", "accuracy", "baseline"} <= record.measures.keys()
+    assert "bootstrap" in record.measures["f1"].note
+    assert record.environment["reduced"] is True
+    assert json.loads(str(record.environment["protocol"]))["epochs"] == 2
+    kept = {path.name for path in folder(tmp_path).iterdir()}
+    assert {"best.ckpt", "last.ckpt", "log.csv", "examples.npz", "confusion.csv", "run.json", "tensorboard"} <= kept
+    log = pd.read_csv(folder(tmp_path) / "log.csv")
+    assert log["epoch"].tolist() == [1, 2]
+    assert log["val/f1"].notna().tolist() == [False, True]
+
+
+def test_what_is_finished_is_taken_over(run: Run, tmp_path: Path) -> None:
+    run(*arguments(tmp_path))
+    (first,) = records(tmp_path)
+    started = time.monotonic()
+    run(*arguments(tmp_path))
+    assert [record.created for record in records(tmp_path)] == [first.created]
+    assert time.monotonic() - started < 30
+    checkpoint = folder(tmp_path) / "best.ckpt"
+    code, printed, _ = run("evaluate", str(checkpoint), "--workers", "0")
+    assert code == 0
+    assert f"{first.measures['f1'].value:.2f}" in printed
+
+
+def test_seeds_give_mean_and_spread(run: Run, tmp_path: Path) -> None:
+    _, printed, _ = run(*arguments(tmp_path, "--seeds", "2", epochs=1))
+    assert "±" in printed
+    assert [record.cell["seed"] for record in records(tmp_path)] == [0, 1]
+
+
+def test_a_dry_run_runs_nothing(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run(*arguments(tmp_path, "--dry-run"))
+    assert code == 0
+    assert "GPU hours (estimated)" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (("run", "juggling", "--model", "resnet18"), "unknown task 'juggling'"),
+        (("run", "detection", "--model", "resnet19"), "did you mean resnet"),
+        (("run", "detection", "--model", "resnet18", "--dataset", "aid"), "aid is for classification"),
+        (("run", "detection", "--model", "resnet18", "--dataset", "nowhere"), "there is no protocol 'nowhere'"),
+        (("run", "detection", "--model", "resnet18", "--scale", "full"), "levir_ship is not in"),
+        (("run", "detection", "--model", "resnet18", "--set", "epohcs=3"), "neon_trees: epohcs: Extra inputs"),
+        (("run", "detection", "--model", "resnet18", "--set", "optimiser.lr=-1"), "optimiser.lr"),
+        (("run", "detection", "--model", "resnet18", "--set", "head.kind=yolo"), "head.kind"),
+        (("run", "detection", "--model", "resnet18", "--batch-size", "3"), "--batch-size 1, 2, 4"),
+        (("run", "detection", "--model", "dynamicvis_t", "--weights", "none.pth"), "none.pth is missing"),
+        (("evaluate", "none.ckpt"), "none.ckpt is missing"),
+        (("predict", "none.ckpt", "scene.tif"), "none.ckpt is missing"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(
+    given: tuple[str, ...], reason: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, told = run(*given)
+    assert code == 2
+    assert reason in told.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_class_count_that_differs_is_refused(run: Run, tmp_path: Path) -> None:
+    code, _, told = run(*arguments(tmp_path, settings=(*SMALL, "mix={name: mixup_or_cutmix, classes: 3}")))
+    assert code == 2
+    assert "mix.classes is 3, synthetic_classification has" in told.splitlines()[-1]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_record_that_names_the_batch(run: Run, tmp_path: Path) -> None:
+    code, _, told = run(*arguments(tmp_path, settings=(*SMALL, "optimiser.lr=1.0e+30", "schedule.warmup_epochs=0")))
+    assert code == 1
+    assert "not finite at epoch" in told
+    (record,) = records(tmp_path)
+    assert record.status == "error"
+    assert "images [" in record.reason
+
+
+def test_a_folder_of_another_run_is_left_alone(run: Run, tmp_path: Path) -> None:
+    run(*arguments(tmp_path, epochs=1))
+    mark = folder(tmp_path) / "run.json"
+    mark.write_text(mark.read_text().replace('"identity": "', '"identity": "0'))
+    code, _, told = run(*arguments(tmp_path, "--fresh", epochs=1))
+    assert code == 2
+    assert "another configuration" in told
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    code, _, told = run(*arguments(tmp_path))
+    assert code == 2
+    assert str(tmp_path) in told
+
+
+def start(*given: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen([PROGRAM, *given], env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
+
+
+def weights(out: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(folder(out) / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_path: Path) -> None:
+    settings = (*SMALL, "counts.train=64", "select.every=2")
+    given = [*CLASSIFY[:6], "--model", "dynamicvis_t", "--workers", "0", "--epochs", "6", "--set", *settings, "--out"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(*given, str(whole)).wait() in (0, 1)
+    process = start(*given, str(killed))
+    while not list(killed.rglob("log.csv")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.3)  # in the middle of an epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "records").exists() or not records(killed)
+    assert start(*given, str(killed)).wait() in (0, 1)
+    first, second = weights(whole), weights(killed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    logs = [pd.read_csv(folder(out) / "log.csv").drop(columns="seconds") for out in (whole, killed)]
+    pd.testing.assert_frame_equal(*logs)
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_with_the_same_batch(tmp_path: Path) -> None:
+    settings = (*SMALL, "counts.train=32", "counts.test=9", "noise.kind=none")
+    given = [*CLASSIFY[:6], "--model", "dynamicvis_t", "--workers", "0", "--epochs", "3", "--set", *settings, "--out"]
+    assert start(*given, str(tmp_path / "one")).wait() in (0, 1)
+    assert start(*given, str(tmp_path / "two"), "--devices", "2").wait() in (0, 1)
+    one, two = (records(tmp_path / name)[0].measures for name in ("one", "two"))
+    for name in ("f1", "accuracy"):
+        assert one[name].value == pytest.approx(two[name].value, abs=1e-3)
+    logs = [pd.read_csv(folder(tmp_path / name) / "log.csv") for name in ("one", "two")]
+    assert logs[0]["train/loss"].tolist() == pytest.approx(logs[1]["train/loss"].tolist(), abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", [name for name in names() if name.startswith("synthetic_")] + ["neon_trees"])
+def test_every_task_learns_on_its_reduced_data(protocol: str, run: Run, tmp_path: Path) -> None:
+    from tasks.protocol import load
+
+    chosen = load(protocol)
+    code, printed, _ = run(
+        "run", chosen.task, "--dataset", protocol, "--scale", "smoke", "--model", "dynamicvis_t", "--out", str(tmp_path)
+    )
+    assert code == 0, printed
