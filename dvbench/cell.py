@@ -28,6 +28,8 @@ class Cell:
         fit: how the image was brought to the resolution, `resize` or `crop`.
         bands: bands shown as red, green and blue, such as "4,3,2"; empty for the default.
         seed: of the random weights.
+        weights: file of weights to load; empty for random ones.
+        weights_hash: first 12 hex digits of its SHA-256.
     """
 
     model: str
@@ -42,6 +44,8 @@ class Cell:
     fit: Literal["resize", "crop"] = "resize"
     bands: str = ""
     seed: int = 0
+    weights: str = ""
+    weights_hash: str = ""
 
     def settled(self) -> "Cell":
         """Return the cell with the switches that its model does not have set to `none`.

@@ -160,7 +160,7 @@ class Task(LightningModule):
         if not torch.isfinite(total):
             self._complain(losses, batch, batch_idx)
         shown = {f"train/{name}": loss.detach() for name, loss in (losses | {"loss": total}).items()}
-        self.log_dict(shown, batch_size=len(batch["image"]), on_step=False, on_epoch=True)
+        self.log_dict(shown, batch_size=len(batch["image"]), on_step=False, on_epoch=True, sync_dist=True)
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 (signature of Lightning)

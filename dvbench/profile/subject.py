@@ -13,6 +13,7 @@ from dvbench.profile.clock import synchronizer, time_once, warm_up
 from dvbench.profile.counters import fvcore_macs
 from dvbench.profile.memory import CudaPeaks, ResidentPeak, allocator_peak
 from models.scan import choose
+from models.weights import load_weights
 from models.zoo import build_classifier
 from reports.record import Measure
 
@@ -41,7 +42,10 @@ class Subject:
             build_classifier(cell.model, **cell.options)  # imports what it needs, which is no part of loading a model
         torch.manual_seed(cell.seed)
         start = perf_counter()
-        self.model = build_classifier(cell.model, **cell.options).eval().to(cell.device, dtype)
+        model = build_classifier(cell.model, **cell.options)
+        if cell.weights:
+            load_weights(model, cell.weights)
+        self.model = model.eval().to(cell.device, dtype)
         synchronize = synchronizer(cell.device)
         synchronize()
         self.load_s = perf_counter() - start

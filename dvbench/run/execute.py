@@ -5,7 +5,7 @@ import math
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dvbench.data.catalog import split_report
-from dvbench.data.loaders import Part
+from dvbench.data.loaders import WHOLE, Part
 from dvbench.environment import environment
 from dvbench.run.batches import Source
 from dvbench.run.cell import RunCell
@@ -139,7 +139,8 @@ def _train_and_score(
         note = f"95 % bootstrap interval over the images: {low:.2f} to {high:.2f}" if math.isfinite(low) else ""
         measures[name] = _percent(value, note)
     if chosen.baseline and chosen.baseline.kind == "constant":
-        measures["baseline"] = _percent(constant_score(task, test, chosen.select.metric))
+        everything = replace(source, part=WHOLE).test(chosen.test_split, images_at_once)
+        measures["baseline"] = _percent(constant_score(task, everything, chosen.select.metric))
     measures["peak_bytes"] = Measure(_peak_bytes(compute), "B", "measured")
     if compute.rank == 0:
         keep_examples(task, source, folder / "examples.npz")

@@ -15,6 +15,8 @@ def list_things(options: argparse.Namespace) -> int:
         print_tables(_models())
     if options.what in ("datasets", "all"):
         print_tables(_datasets())
+    if options.what in ("tasks", "all"):
+        print_tables(_tasks())
     if options.what in ("tables", "all"):
         from dvbench.reproduce import TARGETS
         from reports.table import Table
@@ -61,9 +63,18 @@ def _datasets() -> "Table":
     return Table(f"Datasets, looked for in {data_root()}", columns, body)
 
 
+def _tasks() -> "Table":
+    from reports.table import Table
+    from tasks import protocol
+    from tasks.roster import ROSTER
+
+    found = {task: [name for name in protocol.names() if protocol.load(name).task == task] for task in ROSTER}
+    return Table("Tasks", ["Name", "Protocols"], [[task, ", ".join(names)] for task, names in found.items()])
+
+
 def add_to(verbs: Subparsers) -> None:
     """Add `list` and `doctor` to the command line."""
     sub = add_verb(verbs, "list", list_things, "list models, datasets and tables by name", "  dvbench list models\n")
-    sub.add_argument("what", nargs="?", default="all", choices=["models", "datasets", "tables", "all"])
+    sub.add_argument("what", nargs="?", default="all", choices=["models", "datasets", "tasks", "tables", "all"])
 
     add_verb(verbs, "doctor", doctor, "say what works on this machine, and why the rest does not", "  dvbench doctor\n")

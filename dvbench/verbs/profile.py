@@ -1,9 +1,13 @@
 """`dvbench profile`."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import Subparsers, add_verb, print_tables, wrote
+from dvbench.verbs.common import Subparsers, UsageError, add_verb, print_tables, wrote
 from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
+
+if TYPE_CHECKING:
+    from dvbench.cell import Cell
 
 MODELS = ("resnet101", "vit_b16", "dynamicvis_b_dense", "dynamicvis_b")
 
@@ -15,6 +19,8 @@ def profile(options: argparse.Namespace) -> int:
     from dvbench.profile.summary import counts, summary
 
     template, plan = template_cell(options), plan_of(options)
+    if options.weights:
+        template = _weighted(template, options)
     attentions = options.attention or ["sdpa", "eager"]
     cells = [
         replace(template, model=model, resolution=side, attention=attention).settled()
@@ -28,6 +34,19 @@ def profile(options: argparse.Namespace) -> int:
         wrote(*table.write(options.out, "profile"))
     print_tables(table)
     return exit_code(records)
+
+
+def _weighted(template: "Cell", options: argparse.Namespace) -> "Cell":
+    """Return the cell with weights, once they have proved to fit."""
+    from dataclasses import replace
+
+    from models.weights import load_weights
+    from models.zoo import build_classifier
+
+    if not options.model or len(options.model) > 1:
+        raise UsageError("weights belong to one model: name it with --model")
+    report = load_weights(build_classifier(options.model[0]), options.weights)
+    return replace(template, weights=options.weights, weights_hash=report.sha256[:12])
 
 
 def add_to(verbs: Subparsers) -> None:
@@ -48,6 +67,7 @@ def add_to(verbs: Subparsers) -> None:
         "--res", nargs="+", type=int, metavar="R", help="image sides in px, divisible by 32 (default: 512)"
     )
     sub.add_argument("--attention", nargs="+", choices=["sdpa", "eager"], help="how attention runs (default: both)")
+    sub.add_argument("--weights", metavar="FILE", help="weights of the one model: a path or hf://owner/repository/file")
     sub.add_argument("--max-batch", action="store_true", help="also find the largest batch (predicted on a CPU)")
     sub.add_argument("--resume", action="store_true", help="take over what an earlier run has measured here")
     condition_options(sub)

@@ -1,6 +1,7 @@
 """`dvbench reproduce` and `dvbench report`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def reproduce(options: argparse.Namespace) -> int:
     code = _train(trained, options) if trained else GOOD
     if profiled:
         code = max(code, _measure(profiled, options))
-    if not options.dry_run:
+    if not options.dry_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:  # one of several processes is enough
         _draw_all(names, options.out)
     return code
 

@@ -62,8 +62,10 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         print_tables(dry_run(cells))
         return GOOD
-    records = run_cells(cells, compute_of(options), options.out, fresh=options.fresh)
-    print_tables(summary(records))
+    compute = compute_of(options)
+    records = run_cells(cells, compute, options.out, fresh=options.fresh)
+    if compute.rank == 0:
+        print_tables(summary(records))
     return exit_code(records)
 
 

@@ -25,6 +25,7 @@ def show_tokens(options: argparse.Namespace) -> int:
     from dvbench.profile.sweep import counts_of
     from dvbench.show import save_png, token_map
     from models.dynamicvis import DynamicVis, Routes
+    from models.weights import load_weights
     from models.zoo import build
 
     check_side(options.res)
@@ -32,6 +33,9 @@ def show_tokens(options: argparse.Namespace) -> int:
     model = build(options.model).eval()
     if not isinstance(model, DynamicVis):
         raise UsageError(f"{options.model} does not select tokens: choose a DynamicVis, such as dynamicvis_b")
+    told = f"Untrained weights (seed {options.seed}): a random gate selects."
+    if options.weights:
+        told = f"Weights: {Path(load_weights(model, options.weights).source).name}."
     need, free = counts_of(Cell(options.model, options.res).settled()).live_bytes, available_bytes()
     if need > free:
         room = f"{need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
@@ -44,7 +48,7 @@ def show_tokens(options: argparse.Namespace) -> int:
         scene.image,
         routes,
         title=f"{options.model} on {scene.source}, {options.res} px",
-        caption=f"Untrained weights (seed {options.seed}): a random gate selects. Image: {scene.note}.",
+        caption=f"{told} Image: {scene.note}.",
     )
     path = options.out / f"tokens_{Path(scene.source).stem}_{options.model}_{options.res}.png"
     save_png(figure, path)
@@ -72,5 +76,6 @@ def add_to(verbs: Subparsers) -> None:
     sub.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="picture (default: the sample scene)")
     sub.add_argument("--model", default="dynamicvis_b", metavar="M", help="a DynamicVis (default: dynamicvis_b)")
     sub.add_argument("--res", type=int, default=512, metavar="R", help="image side in px (default: 512)")
+    sub.add_argument("--weights", metavar="FILE", help="trained weights: a path or hf://owner/repository/file")
     picture_options(sub)
     out_option(sub)

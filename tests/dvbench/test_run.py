@@ -192,7 +192,7 @@ def test_two_processes_score_as_one_with_the_same_batch(tmp_path: Path) -> None:
     assert start(*given, str(tmp_path / "one")).wait() in (0, 1)
     assert start(*given, str(tmp_path / "two"), "--devices", "2").wait() in (0, 1)
     one, two = (records(tmp_path / name)[0].measures for name in ("one", "two"))
-    for name in ("f1", "accuracy"):
+    for name in ("f1", "accuracy", "baseline"):
         assert one[name].value == pytest.approx(two[name].value, abs=1e-3)
     logs = [pd.read_csv(folder(tmp_path / name) / "log.csv") for name in ("one", "two")]
     assert logs[0]["train/loss"].tolist() == pytest.approx(logs[1]["train/loss"].tolist(), abs=1e-3)

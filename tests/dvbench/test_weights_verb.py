@@ -1,0 +1,69 @@
+"""`dvbench weights convert`, and weights in `profile` and `show tokens`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from dvbench import cli
+from tests.models.test_weights import official, tiny
+
+Run = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def run(*given: object) -> tuple[object, str, str]:
+        return cli.main([str(one) for one in given]), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "epoch_200.pth"
+    torch.save({"state_dict": official(tiny(image_size=512)), "meta": {}}, path)
+    return path
+
+
+def test_a_checkpoint_is_rewritten_with_a_report(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    code, printed, _ = run("weights", "convert", checkpoint, out, "--model", "dynamicvis_t")
+    assert code == 0
+    assert "used by the backbone" in printed
+    with safe_open(out, "pt") as file:
+        assert "backbone.position.weight" in file.keys()  # noqa: SIM118 (no mapping)
+        assert file.metadata()["model"] == "dynamicvis_t"
+    code, _, told = run("weights", "convert", checkpoint, out, "--model", "dynamicvis_t")
+    assert (code, "--force" in told) == (2, True)
+
+
+def test_what_lacks_keys_is_converted_but_fails_the_check(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    del state["backbone.layers.0.2.weight"]
+    torch.save({"state_dict": state}, checkpoint)
+    code, printed, _ = run("weights", "convert", checkpoint, tmp_path / "o.safetensors", "--model", "dynamicvis_t")
+    assert code == 1
+    assert "backbone.stages.0.norm.weight" in printed
+
+
+def test_an_unknown_size_asks_for_the_model(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    code, _, told = run("weights", "convert", checkpoint, tmp_path / "o.safetensors")
+    assert (code, "--model" in told) == (2, True)
+
+
+def test_profile_and_token_maps_take_weights(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    model = ("--model", "dynamicvis_t", "--weights", checkpoint, "--out", tmp_path)
+    assert run("profile", "--res", 64, "--repeat", 3, *model)[0] == 0
+    assert '"weights_hash": "' in next((tmp_path / "records").glob("*.json")).read_text()
+    assert run("show", "tokens", "--res", 64, *model)[0] == 0
+    code, _, told = run("profile", "--res", 64, "--weights", checkpoint)
+    assert (code, "--model" in told) == (2, True)
+
+
+def test_weights_of_another_model_are_refused(run: Run, checkpoint: Path) -> None:
+    code, _, told = run("profile", "--res", 64, "--model", "dynamicvis_b", "--weights", checkpoint)
+    assert code == 2
+    assert "the model wants" in told
