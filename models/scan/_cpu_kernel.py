@@ -202,10 +202,14 @@ def _silu(x):
     return x / (_ONE + _exp2(_smaller(x * -_LOG2_E, np.float32(126))))
 
 
+TILE = 16  # steps of a block that are taken before the next block
+
+
 def _scan(u, delta, B, C, z, decay, skip, bias, reverse, state, out, item, first, stop):
     """Run some blocks of channels of one batch item through all steps. A block is 16 channels, D a multiple of 16.
 
-    Time is the outer loop, so that rows are read in one stretch and the states stay in the cache.
+    A few steps of one block are taken before those of the next, so that its states stay in the first-level cache while
+    the rows that are read stay in the second.
 
     Args:
         u: input, (batch, L, D) with stride 1 in D, like delta, z and out.
@@ -225,34 +229,37 @@ def _scan(u, delta, B, C, z, decay, skip, bias, reverse, state, out, item, first
     """
     steps, states = B.shape[1:]
     gated = z.shape[1] > 0
-    t, forward = (steps - 1, -1) if reverse else (0, 1)
-    for _ in range(steps):
-        ahead = t + 8 * forward
-        # Three passes over the row, each of blocks that need not wait for one another; `out` holds what is in between.
+    origin, forward = (steps - 1, -1) if reverse else (0, 1)
+    for begin in range(0, steps, TILE):
+        end = min(begin + TILE, steps)
         for block in range(first, stop):
             at = block * LANES
-            # Rows may lie a memory page apart, where the processor does not look ahead by itself.
-            _prefetch(u, (item, ahead, at))
-            _prefetch(delta, (item, ahead, at))
+            # Three passes over the steps, of which only the second has to wait; `out` holds what is in between.
+            for i in range(begin, end):
+                t = origin + i * forward
+                # Rows may lie a memory page apart, where the processor does not look ahead by itself.
+                ahead = t + TILE * forward
+                _prefetch(u, (item, ahead, at))
+                _prefetch(delta, (item, ahead, at))
+                if gated:
+                    _prefetch(z, (item, ahead, at))
+                _store(_softplus(_load(delta, (item, t, at)) + _load(bias, (at,))), out, (item, t, at))
+            for i in range(begin, end):
+                t = origin + i * forward
+                dt = _load(out, (item, t, at))
+                x = _load(u, (item, t, at))
+                dt_x = dt * x
+                y = x * _load(skip, (at,))
+                for n in range(states):
+                    keep = _exp2(dt * _load(decay, (block, n, 0)))
+                    h = keep * _load(state, (item, block, n, 0)) + dt_x * B[item, t, n]
+                    _store(h, state, (item, block, n, 0))
+                    y = y + h * C[item, t, n]
+                _store(y, out, (item, t, at))
             if gated:
-                _prefetch(z, (item, ahead, at))
-            _store(_softplus(_load(delta, (item, t, at)) + _load(bias, (at,))), out, (item, t, at))
-        for block in range(first, stop):
-            at = block * LANES
-            dt = _load(out, (item, t, at))
-            x = _load(u, (item, t, at))
-            dt_x = dt * x
-            y = x * _load(skip, (at,))
-            for n in range(states):
-                h = _exp2(dt * _load(decay, (block, n, 0))) * _load(state, (item, block, n, 0)) + dt_x * B[item, t, n]
-                _store(h, state, (item, block, n, 0))
-                y = y + h * C[item, t, n]
-            _store(y, out, (item, t, at))
-        if gated:
-            for block in range(first, stop):
-                at = block * LANES
-                _store(_load(out, (item, t, at)) * _silu(_load(z, (item, t, at))), out, (item, t, at))
-        t += forward
+                for i in range(begin, end):
+                    t = origin + i * forward
+                    _store(_load(out, (item, t, at)) * _silu(_load(z, (item, t, at))), out, (item, t, at))
 
 
 CHUNK = 32  # steps whose states are kept at once: with 16 states, 64 KiB, which the second-level cache holds
