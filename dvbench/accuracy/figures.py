@@ -18,6 +18,10 @@ from reports.record import Record
 from tasks import protocol
 
 
+SURE = 0.3  # score from which the paper draws a detection
+SURE_REDUCED = 0.15  # after so little training, scores are low
+
+
 @dataclass(frozen=True)
 class Drawn:
     """One figure of the paper.
@@ -113,7 +117,8 @@ def _predictions(folders: dict[str, Path], dataset: str, title: str) -> Figure:
         for i, arrays in enumerate(first)
     ]
     if card.task in ("detection", "instance"):
-        return pictures.detections(examples, title=title)
+        least = SURE_REDUCED if "reduced" in title else SURE
+        return pictures.detections(examples, title=title, least_score=least)
     if card.task in ("semantic", "change"):
         return pictures.masks(examples, title=title, classes=card.classes)
     return pictures.classified(examples, title=title, classes=card.classes)
