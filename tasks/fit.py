@@ -1,6 +1,7 @@
 """Training and scoring a task: on one CPU, one GPU or several nodes, interrupted and resumed."""
 
 import hashlib
+import io
 import logging
 import os
 import time
@@ -16,6 +17,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
@@ -186,6 +188,7 @@ def _trainer(compute: Compute, protocol: Protocol, **options: Any) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing="callbacks" in options,
+        plugins=[_WholeFiles()],
         num_sanity_val_steps=0,
         **options,
     )
@@ -216,6 +219,24 @@ def _check_writable(folder: Path) -> None:
         raise FitError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
     finally:
         probe.unlink(missing_ok=True)
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them: Lightning moves them there from another file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
+        place = Path(path)
+        partial = place.with_name(f".{place.name}.partial")
+        content = io.BytesIO()
+        torch.save(checkpoint, content)  # to memory, since a full disk would reach torch as an error without a name
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(content.getbuffer())
+                os.fsync(file.fileno())
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 class _StepSeeds(Callback):

@@ -17,7 +17,6 @@ from reports.plot import PlotError
 from reports.record import Record
 from tasks import protocol
 
-
 SURE = 0.3  # score from which the paper draws a detection
 SURE_REDUCED = 0.15  # after so little training, scores are low
 

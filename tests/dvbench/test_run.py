@@ -1,5 +1,6 @@
 """`dvbench run` end to end: a record, a resumable folder, processes that agree, and clear refusals."""
 
+import errno
 import json
 import os
 import signal
@@ -152,6 +153,21 @@ def test_a_folder_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> N
     code, _, told = run(*arguments(tmp_path))
     assert code == 2
     assert str(tmp_path) in told
+
+
+def test_a_disk_that_fills_leaves_no_half_written_checkpoint(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*arguments(tmp_path, epochs=1))
+
+    def full(file: int) -> None:  # noqa: ARG001
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tasks.fit.os.fsync", full)
+    code, _, told = run(*arguments(tmp_path, "--fresh", epochs=1))
+    assert code == 2
+    assert "No space left on device" in told.splitlines()[-1]
+    assert not [path for path in folder(tmp_path).iterdir() if "partial" in path.name or path.name == "last.ckpt"]
 
 
 def start(*given: str) -> subprocess.Popen[str]:
