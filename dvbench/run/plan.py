@@ -51,6 +51,11 @@ def choose_scale(asked: str, name: str) -> tuple[Scale, str]:
     return "full", f"full: {dataset} is there, and a GPU"
 
 
+def first_protocol(task: str) -> str:
+    """Return the first of the paper's datasets that a task is scored on."""
+    return next(name for name in protocol.names() if protocol.load(name).task == task and protocol.load(name).table)
+
+
 def cell(
     model: str,
     name: str,

@@ -37,17 +37,18 @@ def run(options: argparse.Namespace) -> int:
     from tasks.roster import task
 
     task(options.task)
-    scale, why = plan.choose_scale(options.scale, options.dataset)
-    found = protocol.load(options.dataset).task
+    dataset = options.dataset or plan.first_protocol(options.task)
+    scale, why = plan.choose_scale(options.scale, dataset)
+    found = protocol.load(dataset).task
     if found != options.task:
-        raise UsageError(f"{options.dataset} is for {found}, not {options.task}: dvbench run {found} ...")
+        raise UsageError(f"{dataset} is for {found}, not {options.task}: dvbench run {found} ...")
     changes = _changes(options.set)
     if options.epochs:
         changes["epochs"] = options.epochs
     cells = [
         plan.cell(
             model,
-            options.dataset,
+            dataset,
             scale,
             variant=options.variant,
             size=options.input or "",
@@ -204,7 +205,9 @@ def add_to(verbs: Subparsers) -> None:
     )
     sub.add_argument("task", metavar="TASK", help="classification, detection, ...; see dvbench list tasks")
     sub.add_argument("--model", nargs="+", required=True, metavar="M", help="models; see dvbench list models")
-    sub.add_argument("--dataset", default="levir_ship", metavar="D", help="protocol's dataset (default: levir_ship)")
+    sub.add_argument(
+        "--dataset", metavar="D", help="whose protocol; see dvbench list tasks (default: the task's first)"
+    )
     sub.add_argument("--scale", default="auto", choices=["auto", "full", "smoke"], help="the paper's, or reduced")
     sub.add_argument("--variant", default="released", choices=["released", "paper", "clean"], help="of the protocol")
     sub.add_argument("--input", choices=["1x", "2x"], help="the paper's input size, where it has two")

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from dvbench import cli
 from reports.ledger import Ledger
@@ -81,6 +82,18 @@ def test_what_is_finished_is_taken_over(run: Run, tmp_path: Path) -> None:
     code, printed, _ = run("evaluate", str(checkpoint), "--workers", "0")
     assert code == 0
     assert f"{first.measures['f1'].value:.2f}" in printed
+
+
+def test_a_trained_checkpoint_predicts_images(run: Run, tmp_path: Path) -> None:
+    run(*arguments(tmp_path, epochs=1))
+    Image.new("RGB", (90, 70)).save(tmp_path / "scene.png")
+    checkpoint = str(folder(tmp_path) / "best.ckpt")
+    code, printed, _ = run("predict", checkpoint, str(tmp_path / "scene.png"), "--out", str(tmp_path / "found"))
+    assert code == 0
+    assert "scene.png" in printed
+    assert (tmp_path / "found" / "classes.csv").read_text().startswith("Image,class,probability")
+    code, _, told = run("predict", checkpoint, str(tmp_path / "scene.png"), "--after", str(tmp_path / "scene.png"))
+    assert (code, "change detection compares two dates" in told) == (2, True)
 
 
 def test_seeds_give_mean_and_spread(run: Run, tmp_path: Path) -> None:
