@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def confusion(matrices: Mapping[str, Array], classes: Sequence[str], *, title: s
             colour = "white" if shares[i, j] > 60 else "black"
             axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(picture, ax=figure.axes, shrink=0.7, label="% of the true class")
-    figure.suptitle(title)
+    _entitle(figure, title)
     return figure
 
 
@@ -145,7 +146,7 @@ def curves(logs: Mapping[str, pd.DataFrame], *, metric: str, title: str) -> Figu
     right.legend(frameon=False)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.suptitle(title)
+    _entitle(figure, title)
     return figure
 
 
@@ -175,8 +176,8 @@ def embedding_map(embeddings: Mapping[str, tuple[Array, Array]], classes: Sequen
         Line2D([], [], marker="o", linestyle="", color=colour, label=name)
         for name, colour in zip(classes, colours, strict=True)
     ]
-    figure.legend(handles=dots, loc="outside right upper", frameon=False, fontsize=8)
-    figure.suptitle(title)
+    figure.legend(handles=dots, loc="outside right center", frameon=False, fontsize=8)
+    _entitle(figure, title)
     return figure
 
 
@@ -202,8 +203,14 @@ def retrieval_sheet(sheets: Sequence[tuple[Array, str, Array, Array]], *, title:
         for axes in row:
             axes.set(xticks=[], yticks=[])
     grid[0][1].set_title("nearest first", fontsize=8)
-    figure.suptitle(title)
+    _entitle(figure, title)
     return _with_legend(figure, {"shares a label": HIT, "does not": FALSE}, "")
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    """Set a title in as many lines as the figure's width asks for."""
+    letters = 11 * figure.get_figwidth()  # of an inch, about
+    figure.suptitle(fill(title[:1].upper() + title[1:], int(letters)))
 
 
 def _panels(
@@ -218,7 +225,7 @@ def _panels(
         axes.set_title(heading)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    figure.suptitle(title)
+    _entitle(figure, title)
     return figure, [list(row) for row in grid]
 
 

@@ -102,8 +102,12 @@ def test_no_process_is_left_after_an_interrupt() -> None:
             ctrl_c.start()
             worker.call("hang", timeout=60)
 
-    with pytest.raises(KeyboardInterrupt):
-        run()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not psutil.pid_exists(numbers[0])
 
 
