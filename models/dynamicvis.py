@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from models.backbone import Backbone, InputError
 from models.mamba import PathMixer
+from models.position import PositionalEmbedding
 
 GLOBAL_TOKENS = ("none", "head", "head_tail", "mid")
 SELECTIONS = ("spatial", "channel", "serial", "parallel")
@@ -237,9 +238,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(Block(stage, config) for _ in range(config.depths[stage]))
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
-    def forward(
-        self, image: Tensor, position: "PositionalEmbedding | None", routes: list[Route] | None = None
-    ) -> Tensor:
+    def forward(self, image: Tensor, position: PositionalEmbedding | None, routes: list[Route] | None = None) -> Tensor:
         """Turn a map (batch, previous width, height, width) into the stage's, at a half or quarter of its sides."""
         image = self.merge(image)
         batch, width, *sides = image.shape
@@ -253,26 +252,6 @@ class Stage(nn.Module):
         return self.norm(tokens).transpose(1, 2).reshape(batch, width, *grid)  # type: ignore[no-any-return]
 
 
-class PositionalEmbedding(nn.Module):
-    """Learned positions for one image size, resized bicubically for others (section 3.1).
-
-    The released code resizes only when a checkpoint is loaded; here any size runs at any time.
-    """
-
-    def __init__(self, side: int, width: int) -> None:
-        super().__init__()
-        self.side = side
-        self.weight = nn.Parameter(torch.zeros(1, side * side, width))
-
-    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Add positions to tokens (batch, rows x columns, width)."""
-        if grid == (self.side, self.side):
-            return tokens + self.weight
-        square = self.weight.float().transpose(1, 2).reshape(1, -1, self.side, self.side)
-        resized = F.interpolate(square, size=grid, mode="bicubic", align_corners=False)
-        return tokens + resized.flatten(2).transpose(1, 2).to(tokens.dtype)
-
-
 class DynamicVis(Backbone):
     """Four stages of selective mixing; feature maps at strides 4, 8, 16 and 32.
 
@@ -281,6 +260,7 @@ class DynamicVis(Backbone):
     """
 
     strides = (4, 8, 16, 32)
+    pooled_norm = True  # section 4.3.1
 
     def __init__(self, config: DynamicVisConfig) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """The Mamba mixer, run along several paths with one projection in and one out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,51 @@ def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool
     return output
 
 
-class Mamba(nn.Module):
+class Direction(nn.Module):
+    """What of a Mamba has a direction: convolution, input-dependent parameters, scan and gate.
+
+    Args:
+        inner: channels.
+        rank: of the step sizes' projection.
+        states: numbers of state for each channel.
+        taps: width of the causal convolution.
+        scan: backend of the selective scan.
+    """
+
+    def __init__(self, inner: int, rank: int, *, states: int = 16, taps: int = 4, scan: str = "auto") -> None:
+        super().__init__()
+        self.rank = rank
+        self.states = states
+        self.scan = scan
+        self.conv1d = nn.Conv1d(inner, inner, taps, groups=inner)
+        self.x_proj = nn.Linear(inner, rank + 2 * states, bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.A_log = nn.Parameter(torch.arange(1, states + 1, dtype=torch.float32).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+
+    def run(self, x: Tensor, z: Tensor, *, reverse: bool = False) -> Tensor:
+        """Run along a sequence.
+
+        Args:
+            x: (batch, length, inner).
+            z: like `x`, the gate before its SiLU.
+            reverse: run from the last step to the first. Outputs stay at their steps.
+
+        Returns:
+            Like `x`, still to go through an output projection.
+        """
+        assert self.conv1d.bias is not None
+        u = F.silu(causal_conv(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse), inplace=True)
+        dt, B, C = self.x_proj(u).split([self.rank, self.states, self.states], dim=-1)
+        delta = F.linear(dt, self.dt_proj.weight)  # its bias is added inside the scan, in float32
+        A = decay(self.A_log)
+        return selective_scan(u, delta, A, B, C, self.D, z, self.dt_proj.bias, reverse=reverse, backend=self.scan)
+
+
+class Mamba(Direction):
     """Mamba-1 (arXiv 2312.00752, figure 3), taken apart so that several paths can share its projections.
+
+    `in_proj` gives x and z of `run`, whose output goes through `out_proj`.
 
     Args:
         width: channels of the tokens.
@@ -49,40 +93,38 @@ class Mamba(nn.Module):
     """
 
     def __init__(self, width: int, *, states: int = 16, expand: int = 2, taps: int = 4, scan: str = "auto") -> None:
-        super().__init__()
         inner = expand * width
-        self.rank = math.ceil(width / 16)
-        self.states = states
-        self.scan = scan
-        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
-        self.conv1d = nn.Conv1d(inner, inner, taps, groups=inner)
-        self.x_proj = nn.Linear(inner, self.rank + 2 * states, bias=False)
-        self.dt_proj = nn.Linear(self.rank, inner)
-        self.A_log = nn.Parameter(torch.arange(1, states + 1, dtype=torch.float32).log().repeat(inner, 1))
-        self.D = nn.Parameter(torch.ones(inner))
+        in_proj = nn.Linear(width, 2 * inner, bias=False)  # first, so that a seed draws the same weights as ever
+        super().__init__(inner, math.ceil(width / 16), states=states, taps=taps, scan=scan)
+        self.in_proj = in_proj
         self.out_proj = nn.Linear(inner, width, bias=False)
 
-    def run(self, x: Tensor, z: Tensor, *, reverse: bool = False) -> Tensor:
-        """Run what has a direction: convolution, input-dependent parameters, scan and gate.
 
-        Args:
-            x: (batch, length, inner), first half of `in_proj`.
-            z: like `x`, second half.
-            reverse: run from the last step to the first. Outputs stay at their steps.
+def decay(A_log: Tensor) -> Tensor:
+    """Return A = -exp(A_log), in at least float32."""
+    return -torch.exp(A_log if A_log.dtype == torch.float64 else A_log.float())
 
-        Returns:
-            Like `x`, still to go through `out_proj`.
-        """
-        assert self.conv1d.bias is not None
-        u = F.silu(causal_conv(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse), inplace=True)
-        dt, B, C = self.x_proj(u).split([self.rank, self.states, self.states], dim=-1)
-        delta = F.linear(dt, self.dt_proj.weight)  # its bias is added inside the scan, in float32
-        A = -torch.exp(self.A_log if self.A_log.dtype == torch.float64 else self.A_log.float())
-        return selective_scan(u, delta, A, B, C, self.D, z, self.dt_proj.bias, reverse=reverse, backend=self.scan)
+
+@torch.no_grad()
+def draw_steps(weight: Tensor, bias: Tensor) -> None:
+    """Fill a projection of step sizes so that they begin log-uniform in [0.001, 0.1] (arXiv 2312.00752, section 3.6).
+
+    Args:
+        weight: (inner, rank).
+        bias: (inner), set to the inverse softplus of the steps.
+    """
+    nn.init.uniform_(weight, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
+    steps = torch.empty_like(bias).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+    bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+
+def total(outputs: Iterable[Tensor]) -> Tensor:
+    """Add up tensors of one shape, into the first one where no gradient is asked for."""
+    return reduce(lambda sum_, output: sum_ + output if sum_.requires_grad else sum_.add_(output), outputs)
 
 
 class PathMixer(nn.Module):
-    """RMSNorm and one Mamba along one to three paths, merged (arXiv 2503.16426, section 3.3 and table 15).
+    """A norm and one Mamba along one to three paths, merged (arXiv 2503.16426, section 3.3 and table 15).
 
     The published graph calls the whole Mamba on the sequence and on its flipped copy. Norm and projections act token by
     token, so they commute with any reordering and, being linear, `out_proj` commutes with the merge: each runs once.
@@ -91,7 +133,9 @@ class PathMixer(nn.Module):
         width: channels of the tokens.
         paths: which of `PATHS` run, each at most once. `shuffle` draws one permutation a call, in eval mode too.
         merge: `mean`, or `gate`: softmax over paths of a linear layer on the paths' means, one weight a path and image.
-        mamba: arguments of `Mamba`.
+        states: numbers of state for each inner channel.
+        scan: backend of the selective scan.
+        norm: of the tokens; RMSNorm when left out.
 
     Raises:
         ValueError: an unknown path or merge.
@@ -105,6 +149,7 @@ class PathMixer(nn.Module):
         merge: str = "mean",
         states: int = 16,
         scan: str = "auto",
+        norm: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if not paths or len(set(paths)) < len(paths) or not set(paths) <= set(PATHS):
@@ -112,7 +157,7 @@ class PathMixer(nn.Module):
         if merge not in MERGES:
             raise ValueError(f"unknown merge '{merge}': choose from {', '.join(MERGES)}")
         self.paths = tuple(paths)
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norm = nn.RMSNorm(width, eps=1e-5) if norm is None else norm
         self.mamba = Mamba(width, states=states, scan=scan)
         gates = len(self.paths) if merge == "gate" and len(self.paths) > 1 else 0
         self.gate = nn.Linear(gates * width, gates, bias=False) if gates else None
@@ -121,11 +166,7 @@ class PathMixer(nn.Module):
         """Mix tokens (batch, length, width) along their order; returns the same shape, without the residual."""
         x, z = self.mamba.in_proj(self.norm(tokens)).chunk(2, dim=-1)
         if self.gate is None:
-            mixed = self._path(self.paths[0], x, z)
-            for path in self.paths[1:]:
-                other = self._path(path, x, z)
-                mixed = mixed + other if mixed.requires_grad else mixed.add_(other)
-            mean: Tensor = self.mamba.out_proj(mixed)
+            mean: Tensor = self.mamba.out_proj(total(self._path(path, x, z) for path in self.paths))
             return mean.div_(len(self.paths))
         out: Tensor = self.mamba.out_proj(self._gated([self._path(path, x, z) for path in self.paths], self.gate))
         return out

@@ -9,7 +9,10 @@ from typing import Any
 from models.backbone import Backbone
 from models.classifier import Classifier
 from models.dynamicvis import DynamicVis, DynamicVisConfig
+from models.rsmamba import RSMamba
 from models.timm_backbones import TimmPlain, TimmPyramid
+from models.vim import Vim
+from models.vmamba import VMamba
 
 
 class UnknownModelError(ValueError):
@@ -25,17 +28,17 @@ class Entry:
         about: what it is, in a few words.
         attention: whether its attention can be switched between `sdpa` and `eager`.
         scan: whether it runs a selective scan, whose backend can be chosen.
-        classes: outputs of the classifier with which the paper counts its parameters (table 13): 1000 where a published
-            ImageNet model is counted, 30 (the classes of AID) for DynamicVis.
-        pooled_norm: whether its classifier normalises the pooled feature.
+        position: whether it has a positional embedding, made for `image_size`.
+        classes: outputs of the classifier with which the paper counts its parameters (tables 2 and 13): 1000 where a
+            published ImageNet model is counted, 30 (the classes of AID) for DynamicVis and the other Mamba models.
     """
 
     build: Callable[..., Backbone]
     about: str
     attention: bool = False
     scan: bool = False
+    position: bool = False
     classes: int = 1000
-    pooled_norm: bool = False
 
 
 _DENSE = (0, 0, 0, 0)
@@ -48,16 +51,20 @@ def _dynamicvis(**switches: Any) -> Backbone:
 
 
 def _ours(about: str, **switches: Any) -> Entry:
-    return Entry(partial(_dynamicvis, **switches), about, scan=True, classes=30, pooled_norm=True)
+    return Entry(partial(_dynamicvis, **switches), about, scan=True, position=True, classes=30)
 
 
 def _vit(name: str, about: str) -> Entry:
-    return Entry(partial(TimmPlain, name), about, attention=True)
+    return Entry(partial(TimmPlain, name), about, attention=True, position=True)
 
 
 def _swin(name: str, about: str) -> Entry:
     build = partial(TimmPyramid, name, img_size=512, dynamic_img_size=True)
     return Entry(build, about, attention=True)
+
+
+def _rsmamba(about: str, width: int, depth: int) -> Entry:
+    return Entry(partial(RSMamba, width, depth), about, scan=True, position=True, classes=30)
 
 
 ZOO: dict[str, Entry] = {
@@ -77,6 +84,11 @@ ZOO: dict[str, Entry] = {
     "swin_t": _swin("swin_tiny_patch4_window7_224", "Swin tiny, windows of 7"),
     "swin_s": _swin("swin_small_patch4_window7_224", "Swin small, windows of 7"),
     "swin_b": _swin("swin_base_patch4_window7_224", "Swin base, windows of 7"),
+    "vim_ti": Entry(Vim, "Vision Mamba tiny, class token in the middle", scan=True, position=True, classes=30),
+    "vmamba_t": Entry(VMamba, "VMamba tiny (release s2l5), four-way cross scan", scan=True, classes=30),
+    "rsmamba_b": _rsmamba("RSMamba base: forward, reverse and shuffled paths", 192, 24),
+    "rsmamba_l": _rsmamba("RSMamba large: forward, reverse and shuffled paths", 256, 36),
+    "rsmamba_h": _rsmamba("RSMamba huge: forward, reverse and shuffled paths", 320, 48),
 }
 
 
@@ -99,7 +111,8 @@ def build(name: str, **options: Any) -> Backbone:
     Args:
         name: a key of `ZOO`.
         options: `attention` (`sdpa` or `eager`) for models with attention; `image_size` for models with a positional
-            embedding; any field of `DynamicVisConfig` for DynamicVis.
+            embedding; any field of `DynamicVisConfig` for DynamicVis, any argument of the class for the other Mamba
+            models.
 
     Raises:
         UnknownModelError: no such model.
@@ -113,5 +126,4 @@ def build(name: str, **options: Any) -> Backbone:
 
 def build_classifier(name: str, classes: int | None = None, **options: Any) -> Classifier:
     """Build a backbone with the classifier with which the paper counts it; `options` as for `build`."""
-    chosen = entry(name)
-    return Classifier(build(name, **options), classes or chosen.classes, norm=chosen.pooled_norm)
+    return Classifier(build(name, **options), classes or entry(name).classes)

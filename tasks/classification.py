@@ -1,9 +1,8 @@
-"""Scene classification (section 4.3.1): the pooled last map, a norm, a linear layer."""
+"""Scene classification (section 4.3.1): the pooled feature, a norm, a linear layer."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.dynamicvis import DynamicVis
 from tasks.metrics import MacroScores
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 
@@ -17,12 +16,12 @@ class Classification(Task):
         """Build the classifier."""
         read_options(Options, self.protocol.head, self.protocol, "head")
         width = self.backbone.channels[-1]
-        self.norm = nn.LayerNorm(width, eps=1e-6) if isinstance(self.backbone, DynamicVis) else nn.Identity()
+        self.norm = nn.LayerNorm(width, eps=1e-6) if self.backbone.pooled_norm else nn.Identity()
         self.linear = nn.Linear(width, len(self.problem.classes))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (batch, classes) of images (batch, 3, height, width)."""
-        logits: Tensor = self.linear(self.norm(self.backbone(image)[-1].mean(dim=(2, 3))))
+        logits: Tensor = self.linear(self.norm(self.backbone.pooled(image)))
         return logits.float()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -43,36 +43,34 @@ class FPN(nn.Module):
 
 
 class PlainPyramid(nn.Module):
-    """Simple feature pyramid (arXiv 2203.16527, section 3) for a backbone with one map at stride 16.
+    """Simple feature pyramid (arXiv 2203.16527, section 3) for a backbone with one map at stride 16 or 8.
 
-    The maps at strides 4, 8 and 32 are made from that one by transposed convolutions and a pooling.
+    The maps at the other strides of 4 to 32 are made from that one by transposed convolutions and poolings.
 
     Args:
         channels: of the backbone's map.
+        stride: of the backbone's map.
         width: channels of every output.
         levels: number of outputs.
     """
 
-    def __init__(self, channels: int, width: int = 256, levels: int = 5) -> None:
+    def __init__(self, channels: int, stride: int = 16, width: int = 256, levels: int = 5) -> None:
         super().__init__()
         half, quarter = channels // 2, channels // 4
-        self.scales = nn.ModuleList(
-            [
-                nn.Sequential(
-                    nn.ConvTranspose2d(channels, half, 2, 2),
-                    nn.GroupNorm(1, half),
-                    nn.GELU(),
-                    nn.ConvTranspose2d(half, quarter, 2, 2),
-                ),
-                nn.ConvTranspose2d(channels, half, 2, 2),
-                nn.Identity(),
-                nn.MaxPool2d(2, 2),
-            ]
-        )
-        self.pyramid = FPN((quarter, half, channels, channels), width, levels)
+        doubled = nn.ConvTranspose2d(channels, half, 2, 2)
+        scales: list[nn.Module] = [doubled, nn.Identity(), nn.MaxPool2d(2, 2)]
+        if stride == 16:
+            widths = (quarter, half, channels, channels)
+            finer = (nn.GroupNorm(1, half), nn.GELU(), nn.ConvTranspose2d(half, quarter, 2, 2))
+            scales.insert(0, nn.Sequential(nn.ConvTranspose2d(channels, half, 2, 2), *finer))
+        else:
+            widths = (half, channels, channels, channels)
+            scales.append(nn.MaxPool2d(4, 4))
+        self.scales = nn.ModuleList(scales)
+        self.pyramid = FPN(widths, width, levels)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Turn one map (batch, channels, h, w) at stride 16 into maps of `width` channels at strides 4, 8, 16, ..."""
+        """Turn one map (batch, channels, h, w) into maps of `width` channels at strides 4, 8, 16, ..."""
         (single,) = maps
         outputs: list[Tensor] = self.pyramid([scale(single) for scale in self.scales])
         return outputs
@@ -82,10 +80,10 @@ def pyramid(backbone: Backbone, width: int = 256, levels: int = 5) -> nn.Module:
     """Return the neck that suits a backbone; its outputs have strides 4, 8, 16, 32 and, for five levels, 64.
 
     Raises:
-        ValueError: the backbone has neither four maps at strides 4 to 32 nor one at stride 16.
+        ValueError: the backbone has neither four maps at strides 4 to 32 nor one at stride 16 or 8.
     """
     if tuple(backbone.strides) == STRIDES[:4]:
         return FPN(backbone.channels, width, levels)
-    if tuple(backbone.strides) == (16,):
-        return PlainPyramid(backbone.channels[0], width, levels)
-    raise ValueError(f"no pyramid for a backbone with strides {tuple(backbone.strides)}: use 4, 8, 16, 32 or 16 alone")
+    if tuple(backbone.strides) in ((16,), (8,)):
+        return PlainPyramid(backbone.channels[0], backbone.strides[0], width, levels)
+    raise ValueError(f"no pyramid for strides {tuple(backbone.strides)}: use 4, 8, 16, 32 together, or 16 or 8 alone")

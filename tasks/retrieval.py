@@ -80,8 +80,7 @@ class Retrieval(Task):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return embeddings (batch, width) of images (batch, 3, height, width)."""
-        embedding: Tensor = self.backbone(image)[-1].mean(dim=(2, 3))
-        return embedding
+        return self.backbone.pooled(image)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy of the labels."""

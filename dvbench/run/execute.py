@@ -108,7 +108,7 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
     chosen = source.protocol
     torch.manual_seed(cell.seed)
     options = cell.model_options
-    if entry(cell.model).scan or cell.model.startswith(("vit", "deit")):
+    if entry(cell.model).position:
         options = {"image_size": chosen.image_size} | options
     backbone = build(cell.model, **options)
     task = find_task(chosen.task)(backbone, source.problem, chosen, pretrained=bool(cell.weights))

@@ -12,13 +12,13 @@ from models.backbone import InputError
 from models.dynamicvis import (
     DynamicVis,
     DynamicVisConfig,
-    PositionalEmbedding,
     Route,
     Routes,
     SelectiveMixer,
     balance_loss,
 )
 from models.mamba import Mamba
+from models.position import PositionalEmbedding
 from models.zoo import build, build_classifier
 from tests.oracles.two_pass import two_pass_forward
 

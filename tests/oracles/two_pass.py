@@ -61,7 +61,7 @@ class _Graph:
         side = self.config.image_size // 4
         if grid == (side, side):
             return table
-        square = table.reshape(1, side, side, -1).permute(0, 3, 1, 2).float()
+        square = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)
         resized = F.interpolate(square, size=grid, mode="bicubic", align_corners=False)
         return resized.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(dtype)
 

@@ -14,7 +14,7 @@ def test_the_pyramid_has_the_published_number_of_parameters(channels: tuple[int,
     assert sum(p.numel() for p in FPN(channels).parameters()) == count
 
 
-@pytest.mark.parametrize("model", ["dynamicvis_t", "resnet18", "deit_t16", "swin_t"])
+@pytest.mark.parametrize("model", ["dynamicvis_t", "resnet18", "deit_t16", "swin_t", "vim_ti", "vmamba_t", "rsmamba_b"])
 def test_every_backbone_gives_five_maps(model: str) -> None:
     with torch.device("meta"):
         backbone = build(model)
