@@ -1,9 +1,10 @@
-"""Weights from files: the official checkpoints under our names, loaded without running anything they contain."""
+"""Weights from files: official checkpoints under our names, loaded without running anything they contain."""
 
 import hashlib
+import math
 import pickle
 import re
-from collections.abc import Mapping
+from collections import OrderedDict
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,44 +15,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.backbone import Backbone
+from models.position import resize_position
+from models.weight_names import BODY, POSITION, State, guess_model, renamed
 
-State = Mapping[str, Tensor]
-POSITION = "backbone.position.weight"
-BODY = ("backbone.", "neck.", "roi.")  # heads are made for one dataset and may have another size
-
-_BLOCK = r"backbone\.layers\.(\d)\.1\.(\d+)\."
-_OURS = r"backbone.stages.\1.blocks.\2.spatial."
-_ATTENTION = {
-    "query_conv": "query",
-    "value_conv": "value",
-    "appr_geom_fc_x": "geometry_x",
-    "appr_geom_fc_y": "geometry_y",
-    "proj_conv": "project",
-}
-#: Names in the official files -> ours.
-NAMES: tuple[tuple[str, str], ...] = (
-    (r"backbone\.pos_embed", POSITION),
-    (r"backbone\.layers\.(\d)\.0\.projection\.(\w+)", r"backbone.stages.\1.merge.\2"),
-    (r"backbone\.layers\.(\d)\.0\.norm\.(\w+)", r"backbone.stages.\1.merge_norm.\2"),
-    (r"backbone\.layers\.(\d)\.2\.(\w+)", r"backbone.stages.\1.norm.\2"),
-    (_BLOCK + r"spatial_gate\.weight", _OURS + "gate.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.pre_norm\.weight", _OURS + "mixer.norm.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _OURS + "mixer.gate.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _OURS + r"mixer.mamba.\3"),
-    (r"backbone\.post_meanpool_norm\.(\w+)", r"norm.\1"),
-    (r"pre_neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),
-    (r"pre_neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
-    (r"neck\.pre_module\.conv\.(\w+)", r"roi.pre.\1"),
-    (r"neck\.post_module\.gamma", "roi.gamma"),
-    *((rf"neck\.post_module\.{name}\.(\w+)", rf"roi.{ours}.\1") for name, ours in _ATTENTION.items()),
-    (r"head\.fc\.(\w+)", r"linear.\1"),
-    (r"head\.category_embedding\.weight", "embeddings.weight"),
-    (r"head\.logit_scale", "logit_scale"),
-)
-_KNOWN: dict[tuple[int, ...], str] = {(96, 192, 384, 768): "dynamicvis_b", (128, 256, 512, 1024): "dynamicvis_l"}
+WRAPPERS = ("state_dict", "model")  # where mmengine, and where DeiT's and Swin's training code keep the weights
 
 
 class WeightsError(ValueError):
@@ -104,15 +73,18 @@ def load_weights(module: nn.Module, source: str) -> WeightsReport:
     filled: dict[str, Tensor] = {}
     resized, unexpected = [], []
     for key, value in official.items():
-        targets = [name for name in _targets(our_name(key)) if name in wanted]
-        if not targets:
+        parts = [
+            (name, part) for ours, part in renamed(key, value).items() for name in _targets(ours) if name in wanted
+        ]
+        if not parts:
             unexpected.append(key)
-        for name in targets:
-            if name == POSITION and value.shape != wanted[name].shape and value.shape[2:] == wanted[name].shape[2:]:
-                resized.append(f"{name} {tuple(value.shape)} -> {tuple(wanted[name].shape)}")
-                filled[name] = resize_position(value, wanted[name].shape[1])
-            elif value.shape == wanted[name].shape:
-                filled[name] = value
+        for name, part in parts:
+            if name == POSITION and part.shape != wanted[name].shape and part.shape[2:] == wanted[name].shape[2:]:
+                resized.append(f"{name} {tuple(part.shape)} -> {tuple(wanted[name].shape)}")
+                side = math.isqrt(wanted[name].shape[1])
+                filled[name] = resize_position(part, (side, side)).to(part.dtype)
+            elif part.shape == wanted[name].shape:
+                filled[name] = part
             elif name.startswith(BODY):
                 raise _misfit(source, key, value, wanted[name], official)
             else:
@@ -165,42 +137,18 @@ def read(path: Path) -> State:
     except (OSError, RuntimeError, SafetensorError, EOFError, KeyError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path} cannot be read ({reason}); download it again") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = content if isinstance(content, dict) else {}
+    state = next((state[key] for key in WRAPPERS if isinstance(state.get(key), dict)), state)
     tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; give a checkpoint")
     return tensors
 
 
-def our_name(key: str) -> str:
-    """Return our name for a key of an official file; a key of ours stays."""
-    for pattern, ours in NAMES:
-        if found := re.fullmatch(pattern, key):
-            return found.expand(ours)
-    return key
-
-
-def resize_position(embedding: Tensor, tokens: int) -> Tensor:
-    """Resize a positional embedding (1, N, C) of a square to another number of tokens, bicubically."""
-    sides = [round(count**0.5) for count in (embedding.shape[1], tokens)]
-    square = embedding.float().transpose(1, 2).reshape(1, -1, sides[0], sides[0])
-    resized = F.interpolate(square, size=(sides[1], sides[1]), mode="bicubic", align_corners=False)
-    return resized.flatten(2).transpose(1, 2).to(embedding.dtype)
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def guess_model(state: State) -> str:
-    """Return which model's backbone a state has the widths of; empty for none of the published ones."""
-    ours = {our_name(key): value for key, value in state.items()}
-    widths = tuple(len(ours[key]) for key in (f"backbone.stages.{i}.norm.weight" for i in range(4)) if key in ours)
-    name = _KNOWN.get(widths, "")
-    dense = not any(key.endswith("spatial.gate.weight") for key in ours)
-    return f"{name}_dense" if name and dense else name
 
 
 def _targets(name: str) -> list[str]:
@@ -216,11 +164,11 @@ def _misfit(source: str, key: str, found: Tensor, wanted: Tensor, state: State) 
 
 
 class _Inert:
-    """Stands for the training statistics that mmengine puts beside the weights; keeps nothing alive but its fields."""
+    """Stands for what training code puts beside the weights; keeps nothing alive but its fields."""
 
 
 def _harmless() -> list[Any]:
-    """Name what mmengine's files hold besides tensors: numbers, arrays of numpy, and its statistics."""
+    """Name what official files hold besides tensors: numbers, arrays of numpy, statistics of mmengine, and options."""
     numeric = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "b1")]
     multiarray: Any = import_module("numpy._core.multiarray")  # pickles name functions that its stubs leave out
     array, scalar = multiarray._reconstruct, multiarray.scalar
@@ -233,4 +181,6 @@ def _harmless() -> list[Any]:
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
         (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_Inert, "argparse.Namespace"),
+        (OrderedDict, "yacs.config.CfgNode"),
     ]

@@ -12,7 +12,8 @@ def convert(options: argparse.Namespace) -> int:
     from safetensors.torch import save
 
     from dvbench.version import __version__
-    from models.weights import WeightsReport, guess_model, load_weights, locate, our_name, read
+    from models.weight_names import guess_model, in_our_names
+    from models.weights import WeightsReport, load_weights, locate, read
     from models.zoo import build, entry
     from reports.ledger import write_atomically
     from reports.table import Table
@@ -28,7 +29,7 @@ def convert(options: argparse.Namespace) -> int:
     entry(model)
     torch.manual_seed(0)
     report: WeightsReport = load_weights(build(model), options.checkpoint)
-    renamed = {our_name(key): value.contiguous() for key, value in state.items()}
+    renamed = {name: value.contiguous() for name, value in in_our_names(state).items()}
     about = {"format": "pt", "model": model, "source_sha256": report.sha256, "dvbench": __version__}
     write_atomically(options.out, save(renamed, metadata=about))
     rows = [["used by the backbone", str(len(report.used)), ""]]
@@ -52,6 +53,7 @@ def add_to(verbs: Subparsers) -> None:
         convert,
         "rewrite a checkpoint as safetensors, with a report of every key",
         "  dvbench weights convert epoch_200.pth dynamicvis_b.safetensors\n"
+        "  dvbench weights convert vim_tiny.pth vim_ti.safetensors\n"
         "  dvbench weights convert hf://owner/repository/file.pth out.safetensors --model dynamicvis_l\n",
     )
     sub.add_argument("checkpoint", metavar="CHECKPOINT", help="file, or hf://owner/repository/file")

@@ -8,6 +8,8 @@ import torch
 from safetensors import safe_open
 
 from dvbench import cli
+from models.zoo import build
+from tests.models.test_weight_names import rsmamba_state, vim_state, vmamba_state, wrapped
 from tests.models.test_weights import official, tiny
 
 Run = Callable[..., tuple[object, str, str]]
@@ -47,6 +49,29 @@ def test_what_lacks_keys_is_converted_but_fails_the_check(run: Run, checkpoint: 
     code, printed, _ = run("weights", "convert", checkpoint, tmp_path / "o.safetensors", "--model", "dynamicvis_t")
     assert code == 1
     assert "backbone.stages.0.norm.weight" in printed
+
+
+@pytest.mark.parametrize(
+    ("model", "official_state"), [("vim_ti", vim_state), ("vmamba_t", vmamba_state), ("rsmamba_b", rsmamba_state)]
+)
+def test_checkpoints_of_other_mamba_models_are_converted(
+    run: Run, tmp_path: Path, model: str, official_state: Callable[..., dict[str, torch.Tensor]]
+) -> None:
+    family, path = model.rpartition("_")[0], tmp_path / "official.pth"
+    state = official_state(build(model)) | {"layers.0.nonsense": torch.zeros(1)}
+    torch.save(wrapped(family, state), path)
+    code, printed, _ = run("weights", "convert", path, tmp_path / "out.safetensors")
+    assert code == 0
+    assert f"official.pth as {model}" in printed
+    assert "layers.0.nonsense" in printed
+    lost = next(key for key in state if "in_proj" in key)
+    torch.save(
+        wrapped(model.split("_", maxsplit=1)[0], {k: v for k, v in state.items() if k != lost}),
+        tmp_path / "official.pth",
+    )
+    code, printed, _ = run("weights", "convert", path, tmp_path / "less.safetensors")
+    assert code == 1
+    assert "in_proj.weight" in printed
 
 
 def test_an_unknown_size_asks_for_the_model(run: Run, checkpoint: Path, tmp_path: Path) -> None:

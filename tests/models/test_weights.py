@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from models.dynamicvis import DynamicVis
-from models.weights import WeightsError, guess_model, load_weights, our_name, read, resize_position
+from models.position import resize_position
+from models.weight_names import guess_model, our_name
+from models.weights import WeightsError, load_weights, read
 from models.zoo import build, build_classifier
 
 BACK = (
@@ -77,7 +79,7 @@ def test_positions_of_another_size_are_resized_bicubically(tmp_path: Path) -> No
     assert report.resized == ("backbone.position.weight (1, 256, 24) -> (1, 1024, 24)",)
     image = torch.randn(1, 3, 128, 128)
     assert torch.allclose(larger(image)[-1], source(image)[-1], atol=1e-5)  # which resizes in its forward pass
-    constant = resize_position(torch.ones(1, 16, 3), 64)
+    constant = resize_position(torch.ones(1, 16, 3), (8, 8))
     assert torch.allclose(constant, torch.ones(1, 64, 3), atol=1e-6)
 
 
