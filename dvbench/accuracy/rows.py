@@ -90,6 +90,9 @@ _CLASSIFIERS = {
     **{f"DeiT-{size}": f"deit_{size.lower()}16" for size in "TSB"},
     **{f"ViT-{size}": f"vit_{size.lower()}16" for size in "BL"},
     **{f"Swin-{size}": f"swin_{size.lower()}" for size in "TSB"},
+    "Vim-Ti†": "vim_ti",
+    "VMamba-T": "vmamba_t",
+    **{f"RSMamba-{size}": f"rsmamba_{size.lower()}" for size in "BLH"},
 }
 #: The paper names the method and not its backbone; ResNet-50 is what these methods are published with.
 _DETECTORS = {"Faster R-CNN": "faster_rcnn", "RetinaNet": "retinanet", "FCOS": "fcos"}

@@ -24,6 +24,10 @@ MEMORY_TOLERANCE = 0.05  # counted tensors against a measured peak, which also h
 COUNT_TOLERANCE = 0.01  # tools differ in which small ops they count
 REFERENCES: tuple[Row, ...] = (("ViT-B", ""), ("ResNet101", ""))
 NOT_PRINTED = "not in the paper"
+OWN_ROWS = (
+    "* not in the paper's table: ViT-B as a user runs it today, and the other Mamba backbones, of which the paper "
+    "gives accuracy only (table 2)."
+)
 RATIOS = ["of ViT-B, paper | ours", "of ResNet101, paper | ours"]
 GROWTH = "of half the side, paper | ours"
 
@@ -101,6 +105,7 @@ def table13(found: Found) -> list[Named]:
         found.stamp,
         "Paper: arXiv 2503.16426, table 13, NVIDIA L20 48 GB; at which batch it took the throughput is not stated.",
         "Images per second of different hardware and batches are not comparable; the ratios show what carries over.",
+        OWN_ROWS,
         "By live bytes: the largest batch whose tensors, counted exactly, fit 48 GB; no library workspace included.",
     ]
     return [
@@ -171,13 +176,14 @@ def _cost_table(number: int, found: Found) -> Table:
         "fvcore MACs (G)",
     ]
     notes = [
-        "Counted exactly on the meta device, classifier included: 1000 classes for ResNet and ViT, 30 for DynamicVis.",
+        "Counted exactly on the meta device, classifier included: 1000 classes for ResNet and ViT, 30 for the others.",
         "Its convention: fvcore's total, multiply-adds of the published two-pass graph with norms and without fused "
         f"attention. Reproduced within {COUNT_TOLERANCE:.0%}.",
         "ViT-B: the paper's 87.76 is ours without the 19.37 G of attention products, which fvcore does not see when "
         "attention is fused; its ViT-L figure includes them.",
         "MACs run: matrix products, convolutions and scans that our model executes; each counts as two FLOPs. fvcore's "
         "figure is an independent count of the same, where a record at 512 px holds it.",
+        OWN_ROWS,
         f"Paper: arXiv 2503.16426, table {number}.",
     ]
     return Table(f"Table {number}: parameters and FLOPs at 512 x 512", columns, body, notes)
@@ -208,9 +214,11 @@ def _latency_table(found: Found) -> Table:
         "Paper: arXiv 2503.16426, table 14, batch 1; which GPU is not stated.",
         "Ours: median of n samples; the models of a resolution are timed in turn and ratios are medians of pairs (~ "
         "marks a quotient of medians). noisy: interquartile range above 25 % of the median.",
-        "ViT-B is eager as in the paper, its fused row is what a user runs today. Milliseconds of different hardware "
-        "are not comparable; ratios and growth show what carries over.",
-        "not run: no finished record here; dvbench reproduce table14 --res R measures at R px.",
+        "ViT-B is eager as in the paper. Milliseconds of different hardware are not comparable; ratios and growth show "
+        "what carries over.",
+        OWN_ROWS,
+        "not run: no finished record here; dvbench reproduce table14 --res R measures at R px. On a CPU it measures "
+        "other Mamba backbones up to 512 px only; dvbench profile --model rsmamba_b --res 1024 adds a size.",
         *_reasons(found),
     ]
     return Table("Table 14: latency by input size", columns, body, notes)
@@ -257,6 +265,7 @@ def _memory_table(found: Found) -> Table:
         "peak here: weights and what one forward pass added to "
         + ("the resident set of a fresh process" if found.cpu else "torch's allocations")
         + ", measured.",
+        OWN_ROWS,
         "DynamicVis below the paper: in_proj and out_proj run once, the published graph runs them for each direction.",
     ]
     return Table("Table 14: memory by input size", columns, body, notes)

@@ -43,6 +43,7 @@ def test_every_row_of_the_paper_is_there_and_ours_are_real_models(number: int) -
 def test_table_2_runs_all_that_the_zoo_has() -> None:
     names = {name for name, _, one in printed(2) if one}
     assert {"ResNet-18", "DeiT-S", "ViT-L", "Swin-B", "DynamicVis-B†", "DynamicVis-L‡", "DynamicVis-L"} <= names
+    assert names == {name for name, _, _ in printed(2)}
 
 
 def test_a_full_run_is_compared_and_what_was_not_run_says_why() -> None:
