@@ -17,9 +17,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from reports.ledger import write_atomically
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; their yellow is too pale for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P")  # fewer than the colours, so that an eighth model still looks like no other
+# Okabe and Ito's colours, which stay apart for colour-blind readers; a brown is in place of their yellow, which is too
+# pale for a line on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
+_MARKERS = ("o", "s", "^", "D", "v", "P")  # fewer than the colours, so that a ninth model still looks like no other
 _MARK_STEP = 0.06  # height of one out-of-memory mark, as a share of the axes
 _INK, _PALE_INK, _GRID = "#222222", "#595959", "#E3E3E3"
 

@@ -128,6 +128,9 @@ MODELS: list[tuple[str, dict[str, Any]]] = [
     ("swin_t", {}),
     ("dynamicvis_t", {"image_size": 64}),
     ("dynamicvis_t", {"image_size": 64, "keep": (0, 0, 0, 0)}),
+    ("vim_ti", {}),
+    ("vmamba_t", {}),
+    ("rsmamba_b", {"merge": "mean"}),  # fvcore rounds the product of the gate, an einsum, to four digits
 ]
 
 
