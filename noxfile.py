@@ -13,7 +13,11 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 OUT = Path("reports/out")
-TARGETS = (*(f"table{number}" for number in range(1, 15)), *(f"figure{number}" for number in range(8, 22)))
+TARGETS = (
+    *(f"table{number}" for number in range(1, 20)),
+    *(f"figure{number}" for number in range(8, 22)),
+    "selection",
+)
 
 
 def install(session: nox.Session, *extras: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dvbench.accuracy import ablation_tables, ablations, selection
 from dvbench.accuracy.figures import FIGURES, Drawn, draw_figure
 from dvbench.accuracy.rows import TABLES
 from dvbench.accuracy.tables import tables
@@ -57,6 +58,11 @@ def _trained_table(number: int, about: str) -> Target:
     return Target(about, trained=number, from_runs=lambda records, _: (tables(number, records), None))
 
 
+def _ablation(number: int, about: str) -> Target:
+    drawn = ablation_tables.tables
+    return Target(about, trained=number, from_runs=lambda records, _: (drawn(number, records), None))
+
+
 def _trained_figure(name: str, shown: Drawn) -> Target:
     number = protocol.load(shown.protocol).table
     return Target(
@@ -74,7 +80,14 @@ TARGETS: dict[str, Target] = {
     "figure20": Target("latency by input size", 14, figure=figure20),
     "figure21": Target("memory by input size (counted, runs nothing)", figure=lambda _: figure21()),
     **{f"table{number}": _trained_table(number, about) for number, about in TABLES.items()},
+    **{f"table{number}": _ablation(number, f"ablation: {about}") for number, about in ablations.TABLES.items()},
     **{name: _trained_figure(name, shown) for name, shown in FIGURES.items()},
+    "selection": Target(
+        "ours, not the paper's: accuracy over cost, and recall of targets by the selection (reduced)",
+        trained=selection.TABLE,
+        protocol=ablations.REDUCED,
+        from_runs=lambda records, _: selection.draw_selection(records),
+    ),
 }
 
 

@@ -1,6 +1,5 @@
 """DynamicVis (arXiv 2503.16426, section 3): only the most informative tokens pass through a state space model."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -297,24 +296,3 @@ class DynamicVis(Backbone):
         for module in self.modules():
             if isinstance(module, SelectiveMixer):
                 module.noise_scale = scale
-
-
-def balance_loss(routes: Sequence[Sequence[Route]]) -> Tensor:
-    """Return the auxiliary loss that spreads selection over tokens, the alternative to noise (table 19, `loss`).
-
-    For blocks of equally many tokens N: sum over tokens of (how often a token is kept) x (its mean importance), over
-    all images and blocks. Smallest when both are even.
-    """
-    groups: dict[int, list[Route]] = {}
-    for route in (route for stage in routes for route in stage):
-        groups.setdefault(route.importance.shape[1], []).append(route)
-    if not groups:
-        raise ValueError("balance_loss needs at least one block that selects tokens")
-    losses = []
-    for tokens, group in groups.items():
-        importance = torch.cat([route.importance for route in group])
-        kept = torch.cat([route.kept for route in group])
-        often = torch.zeros_like(importance).scatter_(1, kept, 1.0).mean(dim=0)
-        assert often.shape == (tokens,)
-        losses.append((often * importance.mean(dim=0)).sum())
-    return torch.stack(losses).sum()

@@ -19,12 +19,12 @@ from reports.ledger import write_atomically
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; a brown is in place of their yellow, which is too
 # pale for a line on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
 _MARKERS = ("o", "s", "^", "D", "v", "P")  # fewer than the colours, so that a ninth model still looks like no other
 _MARK_STEP = 0.06  # height of one out-of-memory mark, as a share of the axes
-_INK, _PALE_INK, _GRID = "#222222", "#595959", "#E3E3E3"
+_INK, PALE_INK, GRID = "#222222", "#595959", "#E3E3E3"
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.edgecolor": _INK,
@@ -90,7 +90,7 @@ def resolution_plot(series: Sequence[Series], *, ylabel: str, title: str, captio
     if not sides:
         raise PlotError(f"{title}: there is nothing to draw; measure at least one image size")
     models = list(dict.fromkeys(one.label for one in series))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes = figure.add_subplot()
         axes.set(xlabel="Image side (px)", ylabel=ylabel)
@@ -100,7 +100,7 @@ def resolution_plot(series: Sequence[Series], *, ylabel: str, title: str, captio
         _mark_oom(axes, series, models)
         axes.legend(handles=_legend(series, models), loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
         figure.suptitle(title, x=0.01, ha="left")
-        figure.supxlabel(fill(caption, 130), x=0.01, ha="left", fontsize=7, color=_PALE_INK)
+        figure.supxlabel(fill(caption, 130), x=0.01, ha="left", fontsize=7, color=PALE_INK)
     return figure
 
 
@@ -120,7 +120,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
 
 
 def _looks(one: Series, model: int) -> dict[str, Any]:
-    colour, ours = _COLOURS[model % len(_COLOURS)], one.kind == "ours"
+    colour, ours = COLOURS[model % len(COLOURS)], one.kind == "ours"
     return {
         "color": colour,
         "linestyle": (0, (1, 1.2)) if one.predicted else "-" if ours else (0, (5, 3)),
@@ -148,7 +148,7 @@ def _scale(axes: Axes, series: Sequence[Series], sides: Sequence[float]) -> None
     steps = (1, 2, 5) if high / low < 200 else (1,)
     axes.yaxis.set(major_locator=LogLocator(subs=steps), minor_locator=NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.grid(color=_GRID, linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
@@ -182,7 +182,7 @@ def _legend(series: Sequence[Series], models: list[str]) -> list[Line2D]:
     """One entry a model, then one for each way of drawing that occurs."""
     entries = [Line2D([], [], label=label, **_looks(Series(label, [], []), i)) for i, label in enumerate(models)]
     ways = {_way(one): one for one in sorted(series, key=lambda one: (one.kind, one.predicted))}
-    grey = {"color": _PALE_INK, "markeredgecolor": _PALE_INK}
+    grey = {"color": PALE_INK, "markeredgecolor": PALE_INK}
     keys = [
         Line2D([], [], label=way, **_looks(one, 0) | grey | {"marker": "o" if one.predicted else ""})
         for way, one in ways.items()

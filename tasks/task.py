@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
 
 from models.backbone import Backbone
-from models.dynamicvis import DynamicVis
+from models.dynamicvis import DynamicVis, Routes
+from tasks.balance import BALANCE, balance_loss
 from tasks.protocol import Protocol, ProtocolError, Schedule
 
 Batch = dict[str, Any]
@@ -128,9 +129,12 @@ class Task(LightningModule):
         self.backbone = backbone
         self.problem = problem
         self.protocol = protocol
-        if unknown := sorted(protocol.losses.keys() - set(self.LOSSES)):
-            there = ", ".join(self.LOSSES) or "none"
+        if unknown := sorted(protocol.losses.keys() - {*self.LOSSES, BALANCE}):
+            there = ", ".join((*self.LOSSES, BALANCE))
             raise ProtocolError(f"protocol {protocol.name}: losses.{unknown[0]}: this task's losses are {there}")
+        self.balances = protocol.losses.get(BALANCE, 0) > 0
+        if self.balances and not isinstance(backbone, DynamicVis):
+            raise ProtocolError(f"protocol {protocol.name}: losses.{BALANCE}: only DynamicVis selects tokens")
         self.configure_network()
         self.val_scores = self.configure_scores()
         self.test_scores = self.configure_scores()
@@ -155,13 +159,23 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses."""
-        losses = self.losses(batch)
+        losses = self.balanced_losses(batch) if self.balances else self.losses(batch)
         total = torch.stack([loss * self.protocol.losses.get(name, 1.0) for name, loss in losses.items()]).sum()
         if not torch.isfinite(total):
             self._complain(losses, batch, batch_idx)
         shown = {f"train/{name}": loss.detach() for name, loss in (losses | {"loss": total}).items()}
         self.log_dict(shown, batch_size=len(batch["image"]), on_step=False, on_epoch=True, sync_dist=True)
         return total
+
+    def balanced_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses and `balance`, which spreads the selection of the backbone over its tokens (table 19)."""
+        routes: Routes = []
+        watched = self.backbone.register_forward_pre_hook(lambda _, args: (*args, routes))
+        try:
+            losses = self.losses(batch)
+        finally:
+            watched.remove()
+        return losses | {BALANCE: balance_loss(routes)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 (signature of Lightning)
         """Take in the predictions on a batch of the split by which the checkpoint is selected."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dvbench.accuracy import ablations
+from dvbench.accuracy.ablations import Row
 from dvbench.accuracy.rows import Benchmark, Ours, benchmarks, printed
 from dvbench.run.cell import RunCell, Scale
 from dvbench.run.plan import cell, choose_scale
@@ -16,7 +18,7 @@ class Wish:
     Attributes:
         scale: `auto`, `full` or `smoke`.
         variant: of the protocols.
-        seeds: number of seeds a row.
+        seeds: number of seeds a row; None for 3 in reduced ablations, whose rows differ little, else 1.
         weights: pretrained weights by model.
         rows: part of the names of the rows that are run; all if empty.
         changes: keys of the protocols that are replaced.
@@ -24,7 +26,7 @@ class Wish:
 
     scale: str = "auto"
     variant: str = "released"
-    seeds: int = 1
+    seeds: int | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
     changes: Mapping[str, object] = field(default_factory=dict)
@@ -36,6 +38,10 @@ class Wish:
 
 def wanted(table: int, wish: Wish, only: str = "") -> tuple[list[RunCell], list[str]]:
     """Return the runs of a table, or of one of its protocols, each once, and how each dataset is run."""
+    if table in ablations.TABLES:
+        asked = "smoke" if only == ablations.REDUCED else wish.scale
+        scale, why = choose_scale(asked, ablations.PROTOCOL)
+        return list(dict.fromkeys(_ablation(table, wish, scale))), [f"{ablations.PROTOCOL}: {why}"]
     cells: dict[RunCell, None] = {}
     told = []
     for benchmark in benchmarks(table):
@@ -73,7 +79,7 @@ def stand_in(benchmark: Benchmark) -> str:
 
 def _full(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:
     for name, _, ours in printed(benchmark.table):
-        for seed in range(wish.seeds) if ours and wish.wants(name) else ():
+        for seed in range(wish.seeds or 1) if ours and wish.wants(name) else ():
             assert ours is not None
             if made := row_cell(benchmark, ours, wish, seed):
                 yield made
@@ -83,5 +89,22 @@ def _smoke(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:
     chosen = protocol.load(stand_in(benchmark))
     scale: Scale = "smoke"
     for model in chosen.models:
-        for seed in range(wish.seeds) if wish.wants(model) else ():
+        for seed in range(wish.seeds or 1) if wish.wants(model) else ():
             yield cell(model, benchmark.protocol, scale, seed=seed, changes=wish.changes)
+
+
+def ablation_cell(row: Row, wish: Wish, scale: Scale, seed: int) -> RunCell:
+    """Return the run of a row of tables 15 to 19, at full scale from scratch on AID, or reduced."""
+    changes = {**wish.changes, **row.changes}
+    if scale == "full":
+        place = {"model": ablations.MODEL, "name": ablations.PROTOCOL, "variant": wish.variant}
+        return cell(**place, scale=scale, seed=seed, changes=changes, switches=row.switches)
+    (model,) = protocol.load(ablations.REDUCED).models
+    return cell(model, ablations.REDUCED, scale, seed=seed, changes=changes, switches=row.reduced_switches)
+
+
+def _ablation(table: int, wish: Wish, scale: Scale) -> Iterator[RunCell]:
+    seeds = wish.seeds or (1 if scale == "full" else ablations.SEEDS)
+    for row in ablations.rows(table):
+        for seed in range(seeds) if wish.wants(row.name) else ():
+            yield ablation_cell(row, wish, scale, seed)

@@ -55,7 +55,7 @@ def _beside(number: int, runs: Sequence[Record]) -> Table:
                 verdicts.append(found.verdict)
                 cells.append(f"{line[column]} | {spread(group, score(benchmark, column, line))}".rstrip(" |"))
             sources |= {f"{run.environment['hardware']}, {run.created[:10]}" for run in group}
-        body.append([name, *cells, _worst(verdicts), reason])
+        body.append([name, *cells, worst(verdicts), reason])
     columns = [f"{column}, paper | ours" for benchmark in datasets for column in benchmark.columns]
     notes = [
         f"Paper: arXiv 2503.16426, table {number}. † no selection, ‡ no pretraining, 2x input of twice the side.",
@@ -103,6 +103,7 @@ def _compared(
     )
 
 
-def _worst(verdicts: Sequence[Verdict]) -> Verdict:
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict of a row from those of its numbers: the first of these that occurs."""
     order = (Verdict.DIFFERS, Verdict.REPRODUCED, Verdict.NOT_COMPARABLE, Verdict.NOT_RUN)
     return next(verdict for verdict in order if verdict in verdicts)

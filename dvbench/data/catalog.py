@@ -19,7 +19,7 @@ from dvbench.data.cards.instance import NWPU_VHR10, SSDD
 from dvbench.data.cards.region import FMOW
 from dvbench.data.cards.retrieval import BIGEARTHNET, FORESTNET
 from dvbench.data.cards.semantic import MASSACHUSETTS_ROADS, WHU_BUILDING
-from dvbench.data.cards.synthetic import SYNTHETIC
+from dvbench.data.cards.synthetic import SMALL_TARGETS, SYNTHETIC
 from dvbench.data.splits import Membership, membership
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ def _reader(place: str) -> Load:
     return load
 
 
-def _painter(task: str) -> Load:
-    """The synthetic scenes of a task, which need no folder."""
+def _painter(name: str, *first: str) -> Load:
+    """A class of synthetic scenes, which need no folder, with its first arguments."""
 
     def load(_: Path, split: str, **options: Any) -> "NonGeoDataset":
-        opened: NonGeoDataset = import_module("dvbench.data.synthetic.dataset").Synthetic(task, split, **options)
+        scenes = getattr(import_module("dvbench.data.synthetic.dataset"), name)
+        opened: NonGeoDataset = scenes(*first, split, **options)
         return opened
 
     return load
@@ -90,7 +91,8 @@ _ENTRIES = (
     Entry(BIGEARTHNET, _reader("dvbench.data.geo:BigEarthNet")),
     Entry(FORESTNET, _reader("dvbench.data.folders:ForestNet")),
     Entry(NEON_TREES, _reader("dvbench.data.samples:NeonTrees"), home=_HERE / "neon_trees"),
-    *(Entry(card, _painter(card.task), home=_HERE / "synthetic") for card in SYNTHETIC),
+    *(Entry(card, _painter("Synthetic", card.task), home=_HERE / "synthetic") for card in SYNTHETIC),
+    Entry(SMALL_TARGETS, _painter("SmallTargets"), home=_HERE / "synthetic"),
 )
 CATALOG: dict[str, Entry] = {entry.card.name: entry for entry in _ENTRIES}
 

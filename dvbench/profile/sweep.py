@@ -63,9 +63,16 @@ class Plan:
     dry_run: bool = False
 
 
-def counts_of(cell: Cell, batch: int | None = None) -> Counts:
-    """Count a cell's model on the meta device, for `batch` images instead of its own when given."""
-    return _counts(cell.model, tuple(cell.options.items()), cell.resolution, batch or cell.batch, cell.dtype)
+def counts_of(cell: Cell, batch: int | None = None, switches: Mapping[str, Any] | None = None) -> Counts:
+    """Count a cell's model on the meta device.
+
+    Args:
+        cell: names model, resolution and dtype.
+        batch: images, instead of the cell's own.
+        switches: further options of the model, hashable, such as the fields of `DynamicVisConfig` an ablation replaces.
+    """
+    options = {**cell.options, **(switches or {})}
+    return _counts(cell.model, tuple(options.items()), cell.resolution, batch or cell.batch, cell.dtype)
 
 
 @cache

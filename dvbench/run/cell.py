@@ -55,8 +55,16 @@ class RunCell:
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """What of the model is replaced."""
-        return dict(json.loads(self.switches))
+        """What of the model is replaced; lists of JSON become tuples, as the model's configuration has them."""
+        options = json.loads(self.switches)
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+    @property
+    def label(self) -> str:
+        """The model as progress and plans name it, with what of it and of the protocol is replaced."""
+        replaced = json.loads(self.switches) | json.loads(self.changes)
+        told = ", ".join(f"{name} {json.dumps(value)}" for name, value in replaced.items())
+        return f"{self.model} ({told})" if told else self.model
 
     def as_dict(self) -> dict[str, Scalar]:
         """The cell as plain values for a record, with task and dataset."""

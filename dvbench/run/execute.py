@@ -18,6 +18,7 @@ from dvbench.environment import environment
 from dvbench.run.batches import Source
 from dvbench.run.cell import RunCell
 from dvbench.run.gallery import keep_confusion, keep_embeddings, keep_examples
+from dvbench.run.recall import recall_measures
 from models.weights import WeightsReport, load_weights
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
@@ -123,7 +124,7 @@ def _train_and_score(
     images_at_once = compute.images_at_once(chosen)
     task, weights = build_task(cell, source)
     test = source.test(chosen.test_split, images_at_once)
-    measures: dict[str, Measure] = {}
+    measures = recall_measures(task, source, images_at_once, suffix="_untrained")
     if chosen.baseline and chosen.baseline.kind == "untrained":
         report(0, 1, "scoring the untrained model")
         measures["baseline"] = _percent(score(task, test, compute, resamples=0)[0][chosen.select.metric])
@@ -141,6 +142,7 @@ def _train_and_score(
     if chosen.baseline and chosen.baseline.kind == "constant":
         everything = replace(source, part=WHOLE).test(chosen.test_split, images_at_once)
         measures["baseline"] = _percent(constant_score(task, everything, chosen.select.metric))
+    measures |= recall_measures(task, source, images_at_once)
     measures["peak_bytes"] = Measure(_peak_bytes(compute), "B", "measured")
     if compute.rank == 0:
         keep_examples(task, source, folder / "examples.npz")

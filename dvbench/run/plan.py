@@ -66,6 +66,7 @@ def cell(
     seed: int = 0,
     weights: str = "",
     changes: Mapping[str, Any] | None = None,
+    switches: Mapping[str, Any] | None = None,
 ) -> RunCell:
     """Make a cell; in a reduced run the protocol's stand-in takes its place.
 
@@ -85,6 +86,7 @@ def cell(
         weights=weights,
         weights_hash=sha256(locate(weights))[:12] if weights else "",
         changes=json.dumps(changes or {}, sort_keys=True),
+        switches=json.dumps(switches or {}, sort_keys=True),
     )
     made.load_protocol()
     return made
@@ -98,6 +100,6 @@ def cost(made: RunCell) -> Cost:
     chosen = made.load_protocol()
     count = chosen.counts.get("train") or catalog.entry(chosen.dataset).card.split("train").count
     images = count * chosen.epochs * (2 if chosen.task == "change_detection" else 1)
-    flops = counts_of(Cell(made.model, chosen.image_size).settled()).total_flops
+    flops = counts_of(Cell(made.model, chosen.image_size).settled(), switches=made.model_options).total_flops
     seconds = PASSES * flops * images / (PEAK_FLOPS * UTILISATION)
     return Cost(-(-count // chosen.batch) * chosen.epochs, images, seconds / 3600)

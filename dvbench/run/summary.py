@@ -34,7 +34,11 @@ def learned(record: Record) -> bool | None:
 
 def spread(records: Sequence[Record], name: str) -> str:
     """Return a score, as mean and standard deviation where there are several seeds."""
-    values = [found for record in records if (found := value(record, name)) is not None]
+    return mean_and_spread([found for record in records if (found := value(record, name)) is not None])
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Return mean and, of several values, standard deviation as text; empty where there is no value."""
     if not values:
         return ""
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")

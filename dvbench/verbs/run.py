@@ -97,7 +97,7 @@ def run_cells(cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fres
     command = "dvbench " + shlex.join(sys.argv[1:])
     records = []
     for number, cell in enumerate(cells, start=1):
-        title = f"{number}/{len(cells)} {cell.model} on {cell.protocol}, seed {cell.seed}"
+        title = f"{number}/{len(cells)} {cell.label} on {cell.protocol}, seed {cell.seed}"
         with _bar(title) as report:
             record = execute(cell, Place(out), compute, report, command=command, fresh=fresh)
         records.append(record)
@@ -115,7 +115,7 @@ def dry_run(cells: "Sequence[RunCell]") -> Any:
     for cell in cells:
         chosen, estimate = cell.load_protocol(), cost(cell)
         numbers = [f"{estimate.steps:,}", f"{estimate.images:,}", f"{estimate.gpu_hours:.2f}"]
-        body.append([cell.model, chosen.dataset, cell.variant, str(cell.seed), str(chosen.image_size), *numbers])
+        body.append([cell.label, chosen.dataset, cell.variant, str(cell.seed), str(chosen.image_size), *numbers])
     columns = ["Model", "dataset", "variant", "seed", "px", "steps", "images", "GPU hours (estimated)"]
     note = "Estimated: three times the backbone's counted FLOPs an image, at 40 % of the bf16 peak of one A100."
     return Table("What would run", columns, body, [note])

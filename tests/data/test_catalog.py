@@ -33,7 +33,8 @@ UNVERIFIED = PAPER.keys() - {"levir_ship"}
 
 
 def test_the_catalog_holds_the_paper_the_sample_and_one_synthetic_set_per_task() -> None:
-    assert list(CATALOG) == [*PAPER, "neon_trees", *(f"synthetic_{task}" for task in Task)]
+    synthetic = [*(f"synthetic_{task}" for task in Task), "synthetic_small_targets"]
+    assert list(CATALOG) == [*PAPER, "neon_trees", *synthetic]
     assert all(entry.card.name == name for name, entry in CATALOG.items())
 
 

@@ -15,7 +15,6 @@ from models.dynamicvis import (
     Route,
     Routes,
     SelectiveMixer,
-    balance_loss,
 )
 from models.mamba import Mamba
 from models.position import PositionalEmbedding
@@ -184,6 +183,20 @@ def test_gradients_equal_those_of_the_two_pass_graph(switches: dict[str, Any]) -
     assert error(result, gradients(two_pass_forward(model, image, "reference"))) < 1e-11
 
 
+@pytest.mark.parametrize("switches", SWITCHES.values(), ids=SWITCHES)
+@torch.no_grad()
+def test_a_sequence_of_one_token_is_mixed_as_published(switches: dict[str, Any]) -> None:
+    """A 32 px image has one token in the last stage; without global tokens the sequence has length 1."""
+    keep = {"keep": (8, 4, 2, 1)} if switches.get("keep") != DENSE else {}
+    model = make(replace(TINY, **{**switches, **keep})).double()
+    image = image_of(2, 3, 32, 32, dtype=torch.float64)
+    torch.manual_seed(7)
+    result = model(image)
+    assert result[-1].shape[2:] == (1, 1)
+    torch.manual_seed(7)
+    assert error(result, two_pass_forward(model, image, "reference")) < 1e-12
+
+
 # -- images
 
 
@@ -269,6 +282,17 @@ def test_equally_important_tokens_are_kept_in_the_order_of_the_map() -> None:
         assert torch.equal(route.kept, torch.arange(route.kept.shape[1]).expand(2, -1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_ties_among_unequal_tokens_are_broken_in_the_order_of_the_map(dtype: torch.dtype) -> None:
+    mixer = SelectiveMixer(8, 2, TINY, "none").eval()
+    scores = torch.tensor([[1, 3, 3, 2, 3, 1, 2, 2], [0, 0, 0, 0, 1, 0, 0, 0]], dtype=dtype)
+    assert mixer._select(scores).tolist() == [[1, 2, 4, 3], [4, 0, 1, 2]]
+    assert mixer._select(scores[1:]).tolist() == [[4, 0, 1, 2]]  # alone as in a batch
+    many = (torch.arange(4096) % 3).to(dtype)[None]  # more than any sort takes in one block
+    expected = sorted(range(4096), key=lambda token: -(token % 3))[:2048]
+    assert mixer._select(many)[0].tolist() == expected
+
+
 def test_without_selection_there_are_no_gates_and_no_routes() -> None:
     model, routes = make(replace(TINY, keep=DENSE)), Routes()
     model(image_of(1, 3, 32, 32), routes)
@@ -318,32 +342,6 @@ def test_gradients_reach_every_parameter_in_training(switches: dict[str, Any]) -
     torch.autograd.backward(maps, [image_of(*m.shape) for m in maps])
     idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert not idle
-
-
-def test_balance_loss_of_hand_made_routes() -> None:
-    def route(importance: list[float], kept: list[int]) -> Route:
-        return Route(torch.tensor([importance]), torch.tensor([kept]), (1, len(importance)))
-
-    first = route([0.7, 0.1, 0.1, 0.1], [0, 1])
-    assert float(balance_loss([[first]])) == pytest.approx(0.8)
-    second = route([0.1, 0.1, 0.1, 0.7], [3, 0])
-    # often kept: 1, 1/2, 0, 1/2; mean importance 0.4, 0.1, 0.1, 0.4, over both blocks
-    assert float(balance_loss([[first, second]])) == pytest.approx(0.65)
-    coarse = route([0.9, 0.1], [0])
-    assert float(balance_loss([[first, second], [coarse]])) == pytest.approx(0.65 + 0.9)
-    even = [route([0.25] * 4, [0, 1]), route([0.25] * 4, [2, 3])]
-    assert float(balance_loss([even])) == pytest.approx(0.5)
-
-
-def test_balance_loss_trains_the_gates_and_needs_one() -> None:
-    model, routes = make().train(), Routes()
-    model(image_of(2, 3, 64, 64), routes)
-    balance_loss(routes).backward()
-    gates = [p.grad for name, p in model.named_parameters() if name.endswith("spatial.gate.weight")]
-    trained = [gate is not None and float(gate.norm()) > 1e-5 for gate in gates]
-    assert trained == [True, True, True, True, False]  # the last stage keeps all: nothing to balance
-    with pytest.raises(ValueError, match="at least one block that selects"):
-        balance_loss([[], [], [], []])
 
 
 # -- precision

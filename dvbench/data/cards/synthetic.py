@@ -1,5 +1,7 @@
 """Cards of the synthetic scenes, one per task."""
 
+from dataclasses import replace
+
 from dvbench.data.card import BYTE, BYTE_UNITS, RGB, Card, Split, Task
 from dvbench.data.synthetic.canvas import KINDS, Surface
 from dvbench.data.synthetic.plan import PLACES, SCENE_CLASSES
@@ -47,3 +49,9 @@ def _card(task: Task) -> Card:
 
 
 SYNTHETIC = tuple(_card(task) for task in Task)
+SMALL_TARGETS = replace(
+    _card(Task.SEMANTIC),
+    name="synthetic_small_targets",
+    title="Synthetic scenes with one small target",
+    classes=("background", "target"),
+)

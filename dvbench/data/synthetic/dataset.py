@@ -11,8 +11,9 @@ from torch import Tensor
 from torchgeo.datasets import NonGeoDataset
 
 from dvbench.data.card import Task
-from dvbench.data.cards.synthetic import SYNTHETIC
+from dvbench.data.cards.synthetic import SMALL_TARGETS, SYNTHETIC
 from dvbench.data.plot import draw
+from dvbench.data.synthetic import small_targets
 from dvbench.data.synthetic.canvas import KINDS
 from dvbench.data.synthetic.plan import SCENE_CLASSES
 from dvbench.data.synthetic.scene import Scene, SyntheticError, scene
@@ -153,6 +154,35 @@ class Synthetic(NonGeoDataset):
             The figure.
         """
         return draw(sample, self.classes, show_titles, suptitle)
+
+
+class SmallTargets(Synthetic):
+    """Procedural scenes with one small object, the target, which covers about 1 % of the image.
+
+    Dataset classes, of pixels: background and target, which is a building, a tank, a tennis court or a vehicle.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        transforms: Callable[[Sample], Sample] | None = None,
+        *,
+        count: int | None = None,
+        size: int = 512,
+        seed: int = 0,
+        difficulty: int = 0,
+    ) -> None:
+        """Describe a series of scenes; arguments and errors as of `Synthetic`."""
+        super().__init__(Task.SEMANTIC, split, transforms, count=count, size=size, seed=seed, difficulty=difficulty)
+        self.card, self.classes = SMALL_TARGETS, SMALL_TARGETS.classes
+
+    def scene(self, index: int) -> Scene:
+        """The scene behind a sample."""
+        place = index + self.splits.index(self.split) * _APART
+        return small_targets.small_target(self._seed, place, self._size, difficulty=self._difficulty)
+
+    def _labels(self, drawn: Scene) -> Sample:
+        return {"mask": torch.from_numpy(drawn.target).long()}
 
 
 def _tensor(picture: NDArray[np.uint8]) -> Tensor:

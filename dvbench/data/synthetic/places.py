@@ -15,6 +15,7 @@ VEHICLES: tuple[Colour, ...] = (
 )  # fmt: skip
 SHIPS: tuple[Colour, ...] = ((116, 68, 58), (70, 74, 84), (96, 104, 116), (150, 154, 158), (60, 84, 104))
 TANKS: tuple[Colour, ...] = ((226, 226, 222), (208, 206, 198), (190, 178, 160))
+COURTS: tuple[Colour, ...] = ((62, 112, 84), (150, 88, 66), (66, 104, 146))
 
 QUARTER = TURN // 4
 
@@ -138,7 +139,7 @@ def _sports_ground(plan: Plan, place: Place) -> None:
     count = dice.integer(2, 3)
     length = min(plan.unit * 5 // 4, place.width * 3 // 4)
     width = min(length // 2, place.length * 12 // (16 * count))
-    colour = dice.choice([(62, 112, 84), (150, 88, 66), (66, 104, 146)])
+    colour = dice.choice(COURTS)
     for centre in _grid(place, count, 1):
         plan.put(Thing(Surface.TENNIS_COURT, centre, place.direction + QUARTER, length, width, 0, colour, 0))
 

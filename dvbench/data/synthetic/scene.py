@@ -1,5 +1,6 @@
 """A scene: one picture, or two dates of it, and every kind of label."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from dvbench.data.synthetic.plan import PLACES, SCENE_CLASSES, Plan
 from dvbench.data.synthetic.shapes import Patch, area, bounds, raster
 
 SMALLEST_SIZE, SMALLEST_OBJECT = 32, 6
-_LAYOUT, _TEXTURES, _EXPOSURE = range(3)  # independent streams, so that difficulty leaves the layout as it is
+LAYOUT, _TEXTURES, _EXPOSURE = range(3)  # independent streams, so that difficulty leaves the layout as it is
 
 
 class SyntheticError(ValueError):
@@ -85,6 +86,12 @@ class Scene:
     def semantic(self) -> NDArray[np.uint8]:
         """uint8 (S, S), values of `Surface`; 255 where clouds hide the ground."""
         return self._after[1].surface
+
+    @property
+    def target(self) -> NDArray[np.uint8]:
+        """uint8 (S, S): 1 where an object is seen, 255 where clouds hide the ground, else 0."""
+        canvas = self._after[1]
+        return np.where(canvas.surface == IGNORE, IGNORE, canvas.owner > 0).astype(np.uint8)
 
     @cached_property
     def instances(self) -> Instances:
@@ -194,18 +201,19 @@ def scene(
     Raises:
         SyntheticError: An argument is out of its range.
     """
-    for name, value, least in (
-        ("seed", seed, 0),
-        ("index", index, 0),
-        ("size", size, SMALLEST_SIZE),
-        ("object_size", object_size, SMALLEST_OBJECT),
-    ):
-        if value < least:
-            raise SyntheticError(f"{name} {value} is too small for a synthetic scene; give {least} or more")
-    if difficulty not in range(HARDEST + 1):
-        raise SyntheticError(f"difficulty {difficulty} is unknown; give a whole number from 0 to {HARDEST}")
+    least = {"seed": 0, "index": 0, "size": SMALLEST_SIZE, "object_size": SMALLEST_OBJECT}
+    check_range(least, difficulty, seed=seed, index=index, size=size, object_size=object_size)
     if scene_class is not None and scene_class not in SCENE_CLASSES:
         raise SyntheticError(f"scene class '{scene_class}' is unknown; choose one of {', '.join(SCENE_CLASSES)}")
-    dice = Dice(seed, index, _LAYOUT)
+    dice = Dice(seed, index, LAYOUT)
     drawn = dice.choice(SCENE_CLASSES)
     return Scene(lay_out(scene_class or drawn, dice, size, object_size), seed, index, difficulty)
+
+
+def check_range(least: Mapping[str, int], difficulty: int, **given: int) -> None:
+    """Raise SyntheticError where an argument is below its least value, or the difficulty unknown."""
+    for name, value in given.items():
+        if value < least[name]:
+            raise SyntheticError(f"{name} {value} is too small for a synthetic scene; give {least[name]} or more")
+    if difficulty not in range(HARDEST + 1):
+        raise SyntheticError(f"difficulty {difficulty} is unknown; give a whole number from 0 to {HARDEST}")

@@ -1,0 +1,85 @@
+"""The figure on the selection, from the reduced runs of table 16: accuracy against cost, and recall of the targets."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from dvbench.accuracy import ablations
+from dvbench.accuracy.ablation_tables import reduced_counts, runs_of
+from dvbench.accuracy.tables import newest
+from dvbench.run.summary import mean_and_spread, value
+from reports.plot import PlotError
+from reports.record import Record
+from reports.selection import Selection, selection_figure
+from reports.table import Table
+from tasks import protocol
+
+TABLE = 16
+STAGES = range(1, 5)
+SCORE = "f1"
+
+
+def selections(records: Sequence[Record]) -> list[Selection]:
+    """Return what is known of each row of table 16 that has reduced runs.
+
+    Args:
+        records: oldest first; the newest of each run counts.
+    """
+    runs = newest(records)
+    groups = ((row, runs_of(row, runs, full=False)) for row in ablations.rows(TABLE))
+    return [_selection(row, group) for row, group in groups if group]
+
+
+def draw_selection(records: Sequence[Record]) -> tuple[list[tuple[str, Table]], Figure]:
+    """Draw the figure, and its recalls as a table.
+
+    Raises:
+        PlotError: nothing was run for it yet.
+    """
+    shown = selections(records)
+    if not shown:
+        raise PlotError("selection shows reduced runs of table 16, and none is there yet: dvbench reproduce selection")
+    runs = [run for run in newest(records) if run.cell["protocol"] == ablations.REDUCED]
+    chosen = protocol.load(ablations.REDUCED)
+    seeds = max(len(one.accuracy) for one in shown)
+    caption = (
+        f"{chosen.models[0]} from scratch, {chosen.dataset}, {chosen.image_size} px, {seeds} seeds: mean and standard "
+        f"deviation. Reduced scale: drawn scenes, small model; not comparable with the paper. {runs[-1].created[:10]}."
+    )
+    floor = max(value(run, "baseline") or 0.0 for run in runs)
+    title = "What does the selection cost, and does it keep the targets?"
+    return [("selection", _table(shown))], selection_figure(
+        shown, score=SCORE, floor=floor, title=title, caption=caption
+    )
+
+
+def _selection(row: ablations.Row, group: Sequence[Record]) -> Selection:
+    stages = [stage for stage in STAGES if all(f"recall_stage{stage}" in run.measures for run in group)]
+
+    def of(name: str) -> list[list[float]]:
+        return [[float(run.measures[name.format(stage)].value or 0) for run in group] for stage in stages]
+
+    return Selection(
+        label=row.name,
+        macs=reduced_counts(row).macs,
+        accuracy=[found for run in group if (found := value(run, SCORE)) is not None],
+        kept=[values[0] for values in of("kept_stage{}")],
+        untrained=of("recall_stage{}_untrained"),
+        trained=of("recall_stage{}"),
+    )
+
+
+def _table(shown: Sequence[Selection]) -> Table:
+    body = []
+    for one in shown:
+        for stage, kept in enumerate(one.kept):
+            recalls = [
+                mean_and_spread([100 * recall for recall in values[stage]]) for values in (one.untrained, one.trained)
+            ]
+            body.append([one.label, str(stage + 1), f"{100 * kept:.2f}", *recalls, str(len(one.trained[stage]))])
+    columns = ["Reduction by stage", "stage", "random (%)", "before training (%)", "after training (%)", "seeds"]
+    notes = [
+        "Recall: share of the targets' pixels that lie in kept tokens; of random selection, the share of tokens kept.",
+        "Reduced scale: drawn scenes, small model, no pretraining. Mean ± standard deviation over seeds.",
+    ]
+    return Table("Recall of the targets by the selection", columns, body, notes)
