@@ -21,7 +21,7 @@ class Selection:
         label: the ratios as the paper prints them.
         macs: multiply-adds of one forward pass.
         accuracy: percent.
-        kept: share of the tokens kept in each stage with selection, from 0 to 1: the recall of random selection.
+        kept: share of the tokens kept in each stage, above 0, at most 1: the recall of random selection.
         untrained: for each such stage the recall before training, from 0 to 1.
         trained: the same after training.
     """
@@ -54,9 +54,11 @@ def selection_figure(selections: Sequence[Selection], *, score: str, floor: floa
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
         colours = {one.label: COLOURS[i % len(COLOURS)] for i, one in enumerate(selections)}
         _draw_cost(left, selections, colours, floor)
-        left.set(xlabel="multiply-adds of one image (M)", ylabel=f"{score} (%)", title="(a) accuracy and cost")
+        left.set(xlabel="multiply-adds of one image (M)", ylabel=f"{score} (%)")
+        left.set_title("(a) accuracy and cost", fontsize=10, loc="left")
         _draw_recall(right, [one for one in selections if one.kept], colours)
-        right.set(ylabel="targets' pixels in kept tokens (%)", title="(b) are the targets kept?")
+        right.set(ylabel="targets' pixels in kept tokens (%)")
+        right.set_title("(b) recall of the targets; stages that keep all are left out", fontsize=10, loc="left")
         for axes in (left, right):
             axes.grid(axis="y", color=GRID, linewidth=0.6)
             axes.set_axisbelow(True)
@@ -73,8 +75,7 @@ def _draw_cost(axes: Axes, selections: Sequence[Selection], colours: dict[str, s
         colour, macs = colours[one.label], one.macs / 1e6
         axes.plot([macs] * len(one.accuracy), one.accuracy, "_", color=colour, alpha=0.6, markersize=9)
         axes.errorbar(macs, mean(one.accuracy), _spread(one.accuracy), color=colour, marker="o", capsize=3)
-    axes.set_ylim(0, 100)
-    axes.set_xlim(0, None)
+    axes.set(xlim=(0, 1.1e-6 * max(one.macs for one in selections)), ylim=(0, 100))
     handles = [Line2D([], [], color=colour, marker="o", label=label) for label, colour in colours.items()]
     axes.legend(handles=handles, title="reduction by stage", loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2)
 
@@ -86,6 +87,8 @@ def _draw_recall(axes: Axes, selections: Sequence[Selection], colours: dict[str,
     for place, one in enumerate(selections):
         colour = colours[one.label]
         for stage, kept in enumerate(one.kept):
+            if kept == 1:
+                continue
             x = stage + 1 + (place - (len(selections) - 1) / 2) * width
             half = width * 0.42
             axes.hlines(100 * kept, x - half, x + half, color="black", linewidth=1.6, zorder=4)
@@ -96,11 +99,11 @@ def _draw_recall(axes: Axes, selections: Sequence[Selection], colours: dict[str,
     axes.set_xticks(range(1, stages + 1), [f"stage {stage}" for stage in range(1, stages + 1)])
     axes.set_ylim(0, 105)
     handles = [
-        Line2D([], [], color="black", linewidth=1.6, label="random selection (share kept)"),
+        Line2D([], [], color="black", linewidth=1.6, label="random selection"),
         Line2D([], [], color=PALE_INK, marker="s", markerfacecolor="white", linestyle="none", label="before training"),
         Line2D([], [], color=PALE_INK, marker="s", linestyle="none", label="after training"),
     ]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3, columnspacing=1.2)
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -22,8 +22,9 @@ def draw(*selections: Selection) -> Figure:
 
 def test_the_first_panel_shows_mean_and_seeds_over_cost() -> None:
     left, _ = draw(DENSE, SPARSE).axes
-    drawn = {tuple(line.get_xdata()): tuple(line.get_ydata()) for line in left.lines if line.get_marker() == "_"}
-    assert drawn == {(9, 9, 9): (80, 82, 81), (4, 4, 4): (70, 60, 65)}
+    seeds = [line for line in left.lines if line.get_marker() == "_" and len(line.get_xdata()) == 3]
+    drawn = {float(line.get_xdata()[0]): tuple(line.get_ydata()) for line in seeds}
+    assert drawn == {9: (80, 82, 81), 4: (70, 60, 65)}
     means = [tuple(line.get_ydata()) for line in left.lines if line.get_marker() == "o" and len(line.get_ydata()) == 1]
     assert means == [(81,), (65,)]
 
