@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dvbench import cli, paper
 from dvbench.accuracy.ablation_tables import row_counts, tables
 from dvbench.accuracy.ablations import REDUCED, TABLES, Row, rows
 from dvbench.accuracy.cells import Wish, wanted
+from dvbench.profile import counters
 from dvbench.reproduce import TARGETS
 from dvbench.run.cell import RunCell
-from models.dynamicvis import DynamicVisConfig
+from models.dynamicvis import DynamicVis, DynamicVisConfig
+from models.zoo import build
 from reports.ledger import Ledger
 from reports.record import Measure, Record, Status
 from reports.table import Table
+from tests.oracles.two_pass import two_pass_forward
 
 DEFAULTS = {
     15: "forward + reverse, mean",
@@ -178,6 +182,26 @@ def test_channel_mixing_adds_two_convolutions_and_a_mixer_to_each_block() -> Non
     convolutions = sum(depth * 2 * (9 * w * w + w) for depth, w in zip((2, 4, 16, 4), (96, 192, 384, 768), strict=True))
     added = convolutions + 26 * (mixer + width)
     assert row_counts(named(17, "spatial + channel, serial")).parameters == 36_770_142 + added
+
+
+@pytest.mark.slow
+def test_the_published_graph_holds_about_what_the_paper_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both directions on a stacked copy, counted as our own live bytes are."""
+
+    class Every(set[object]):
+        def __contains__(self, _: object) -> bool:
+            return True
+
+    monkeypatch.setattr(counters, "ELEMENTWISE", Every())  # only live bytes are asked for
+    for row in rows(16):
+        with torch.device("meta"):
+            model, image = build("dynamicvis_b", **row.switches), torch.empty(1, 3, 512, 512)
+        assert isinstance(model, DynamicVis)
+        with torch.no_grad(), counters._Watch([*model.parameters(), image]) as watch:
+            two_pass_forward(model, image)
+        published = float(row.printed["memory_mb"]) * 2**20
+        assert 0.88 * published < watch.peak < published
+        assert row_counts(row).live_bytes < watch.peak
 
 
 # -- tables
