@@ -1,0 +1,60 @@
+"""The causal convolution before the scan, fused with bias and SiLU, in Triton."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.scan.triton import launch, load_kernels, on_device_of, strides
+
+STEPS = 32  # that one program convolves
+
+
+def causal_conv_silu_triton(x: Tensor, weight: Tensor, bias: Tensor | None, reverse: bool) -> Tensor:
+    """Convolve each channel along time and apply the SiLU; see `models.mamba.causal_conv` for shapes.
+
+    Sums are taken in float32 and rounded once. CUDA tensors only, or CPU tensors in Triton's interpreter.
+    """
+    return _convolve(x, weight, bias, reverse, x.dtype, silu=True)
+
+
+def causal_conv_silu_triton_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of x, weight and bias from that of the output; the convolution is computed again."""
+    batch, length, channels = x.shape
+    taps = weight.shape[2]
+    before = torch.empty(x.shape, device=x.device)
+    sums = torch.empty(batch * -(-length // STEPS), taps + 1, channels, device=x.device)
+    with on_device_of(x):
+        launch(
+            load_kernels().convolve_backward, _tiles(x),
+            grad, x, weight, bias, before, sums, length, channels,
+            *grad.stride(), *x.stride(), weight.stride(0), weight.stride(2), *strides(bias, 1), *before.stride()[:2],
+            channels, REVERSE=reverse, TAPS=taps, STEPS=STEPS,
+        )  # fmt: skip
+    total = sums.sum(0)
+    to_weight = total[:taps].T.reshape(weight.shape).to(weight.dtype)
+    # The transpose of a causal convolution is the same one in the other direction of time.
+    to_x = _convolve(before, weight, None, not reverse, x.dtype, silu=False)
+    return to_x, to_weight, None if bias is None else total[taps].to(bias.dtype)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, reverse: bool, dtype: torch.dtype, *, silu: bool
+) -> Tensor:
+    _, length, channels = x.shape
+    out = torch.empty(x.shape, dtype=dtype, device=x.device)
+    with on_device_of(x):
+        launch(
+            load_kernels().convolve, _tiles(x),
+            x, weight, bias, out, length, channels,
+            *x.stride(), weight.stride(0), weight.stride(2), *strides(bias, 1), *out.stride()[:2],
+            REVERSE=reverse, SILU=silu, TAPS=weight.shape[2], STEPS=STEPS,
+        )  # fmt: skip
+    return out
+
+
+def _tiles(x: Tensor) -> Callable[[dict[str, int]], tuple[int]]:
+    batch, length, channels = x.shape
+    return lambda meta: (batch * -(-length // STEPS) * -(-channels // meta["BLOCK"]),)
