@@ -103,17 +103,25 @@ def state_offsets(at, d, channels, N: tl.constexpr):
     return tl.max_contiguous((at * N + n[:, None]) * channels + d[None, :], (1, 1))
 
 
+@triton.jit
+def gated(to_out, gate):
+    """The gradient before the gate."""
+    return to_out * gate * sigmoid(gate)
+
+
 @lanes
 @triton.jit(do_not_specialize=LENGTHS)
 def summaries(
-    u, delta, A, B, bias, ends, decays, length, channels, chunks, CHUNK,
+    u, delta, A, B, bias, ends, decays, C, z, grad, adjoints, length, channels, chunks, CHUNK,
     u_b, u_l, u_d, delta_b, delta_l, delta_d, A_d, A_n, B_b, B_l, B_n, bias_d,
+    C_b, C_l, C_n, z_b, z_l, z_d, grad_b, grad_l, grad_d,
     REVERSE: tl.constexpr, states: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Run each chunk from a state of zero; write its last state, and its steps' sum, which is its decay.
 
     The end of chunk c goes to row c + 1 of `ends`, (batch, chunks + 1, N, channels), the sum to row c of `decays`,
-    (batch, chunks, channels).
+    (batch, chunks, channels). With `grad`, that of the output, the chunk's adjoint goes to row c of `adjoints`, like
+    `ends`: what it hands to the chunk before it, if nothing comes from behind.
     """
     item, chunk, first, count, d = place(length, chunks, channels, CHUNK, BLOCK, REVERSE)
     n = tl.arange(0, N)
@@ -128,6 +136,13 @@ def summaries(
     x_next = tl.load(u, inside, 0.0)
     delta_next = tl.load(delta, inside, 0.0)
     B_next = tl.load(B, known, 0.0)
+    if grad is not None:
+        C = row(C, item, first, n, C_b, C_l, C_n)
+        grad = row(grad, item, first, d, grad_b, grad_l, grad_d)
+        kept = tl.full((N, BLOCK), 1.0, tl.float32)  # of the state before the chunk
+        adjoint = tl.zeros((N, BLOCK), tl.float32)
+        if z is not None:
+            z = row(z, item, first, d, z_b, z_l, z_d)
     for i in range(count):
         x, dt, b = x_next.to(tl.float32), delta_next.to(tl.float32), B_next.to(tl.float32)
         ahead = step if i + 1 < count else 0
@@ -139,10 +154,22 @@ def summaries(
         B_next = tl.load(B, known, 0.0)
         dt = softplus(dt + shift)
         total += dt
-        h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
+        keep = tl.exp2(dt[None, :] * rate)
+        h = keep * h + (dt * x)[None, :] * b[:, None]
+        if grad is not None:
+            to_y = tl.load(grad, inside, 0.0).to(tl.float32)
+            if z is not None:
+                to_y = gated(to_y, tl.load(z, inside, 0.0).to(tl.float32))
+                z += step * z_l
+            kept *= keep
+            adjoint += kept * (to_y[None, :] * tl.load(C, known, 0.0).to(tl.float32)[:, None])
+            C += step * C_l
+            grad += step * grad_l
     behind = item.to(tl.int64) * (chunks + 1) + chunk + 1
     tl.store(ends + state_offsets(behind, d, channels, N), h, inside[None, :])
     tl.store(decays + (item.to(tl.int64) * chunks + chunk) * channels + d, total, inside)
+    if grad is not None:
+        tl.store(adjoints + state_offsets(behind - 1, d, channels, N), adjoint, inside[None, :])
 
 
 @triton.jit(do_not_specialize=LENGTHS)
@@ -232,6 +259,123 @@ def outputs(
             y *= gate * sigmoid(gate)
         tl.store(out, y.to(out.dtype.element_ty), inside)
         out += step * out_l
+
+
+@triton.jit
+def over_states(terms):
+    """Sum over the two axes that the states are split into."""
+    return tl.sum(tl.sum(terms, 0), 0)
+
+
+@triton.jit(do_not_specialize=LENGTHS)
+def gradients(
+    grad, u, delta, A, B, C, skip, z, bias, begins, adjoints, decays, to_u, to_delta, to_B, to_C, to_z, to_skip,
+    batch, length, channels, chunks, CHUNK,
+    grad_b, grad_l, grad_d, u_b, u_l, u_d, delta_b, delta_l, delta_d, A_d, A_n, B_b, B_l, B_n, C_b, C_l, C_n, skip_d,
+    z_b, z_l, z_d, bias_d, out_b, out_l,
+    REVERSE: tl.constexpr, states: tl.constexpr, N: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+    SPLIT: tl.constexpr,
+):  # fmt: skip
+    """Differentiate each chunk, from the state that it begins with and the adjoint that comes from behind it.
+
+    Time runs back in groups of STEPS steps, whose states are computed again and kept in registers. The gradients of u,
+    delta and z are written to (batch, L, D), those of B and C, for this block of channels, to (blocks, batch, L, N).
+    What the chunk adds to the gradient of A takes the place of the state in `begins`, to that of the bias the place of
+    `decays`.
+    """
+    item, chunk, first, count, d = place(length, chunks, channels, CHUNK, BLOCK, REVERSE)
+    n = tl.arange(0, N // SPLIT)[:, None] + tl.arange(0, SPLIT)[None, :] * (N // SPLIT)
+    inside, known = d < channels, n < states
+    offsets = tl.max_contiguous(d[None, None, :].to(tl.int64) * A_d + n[:, :, None] * A_n, (1, 1, 1))
+    rate = tl.load(A + offsets, known[:, :, None] & inside[None, None, :], 0.0).to(tl.float32) * LOG2_E
+    shift = tl.zeros((BLOCK,), tl.float32)
+    if bias is not None:
+        shift = tl.load(bias + d * bias_d, inside, 0.0).to(tl.float32)
+    step: tl.constexpr = -1 if REVERSE else 1
+    u = row(u, item, first, d, u_b, u_l, u_d)
+    delta = row(delta, item, first, d, delta_b, delta_l, delta_d)
+    grad = row(grad, item, first, d, grad_b, grad_l, grad_d)
+    B = row(B, item, first, n, B_b, B_l, B_n)
+    C = row(C, item, first, n, C_b, C_l, C_n)
+    to_u = row(to_u, item, first, d, out_b, out_l, 1)
+    to_delta = row(to_delta, item, first, d, out_b, out_l, 1)
+    block = tl.program_id(0) % tl.cdiv(channels, BLOCK)
+    part = (block.to(tl.int64) * batch + item) * length + first
+    to_B += part * states + n
+    to_C += part * states + n
+    straight = tl.zeros((BLOCK,), tl.float32)
+    if skip is not None:
+        straight = tl.load(skip + d * skip_d, inside, 0.0).to(tl.float32)
+    if z is not None:
+        z = row(z, item, first, d, z_b, z_l, z_d)
+        to_z = row(to_z, item, first, d, out_b, out_l, 1)
+    before = item.to(tl.int64) * (chunks + 1) + chunk
+    begun = d < tl.where(chunk > 0, channels, 0)
+    followed = d < tl.where(chunk < chunks - 1, channels, 0)
+    at = tl.max_contiguous((before * N + n[:, :, None]) * channels + d[None, None, :], (1, 1, 1))
+    adjoint = tl.load(adjoints + at + N * channels, followed[None, None, :], 0.0)
+    sum_A = tl.zeros((N // SPLIT, SPLIT, BLOCK), tl.float32)
+    sum_skip = tl.zeros((BLOCK,), tl.float32)
+    sum_bias = tl.zeros((BLOCK,), tl.float32)
+    groups = tl.cdiv(count, STEPS)
+    for group in range(groups):
+        start = (groups - 1 - group) * STEPS
+        h = tl.load(begins + at, begun[None, None, :], 0.0)
+        for i in range(start):
+            x = tl.load(u + i * step * u_l, inside, 0.0).to(tl.float32)
+            dt = softplus(tl.load(delta + i * step * delta_l, inside, 0.0).to(tl.float32) + shift)
+            b = tl.load(B + i * step * B_l, known, 0.0).to(tl.float32)
+            h = tl.exp2(dt[None, None, :] * rate) * h + (dt * x)[None, None, :] * b[:, :, None]
+        xs, dts, slopes, to_ys, kepts = (), (), (), (), ()
+        for k in tl.static_range(STEPS):
+            i = (start + k) * step
+            real = d < tl.where(start + k < count, channels, 0)  # a step behind the end takes no time and has no output
+            wanted = n < tl.where(start + k < count, states, 0)
+            x = tl.load(u + i * u_l, real, 0.0).to(tl.float32)
+            raw = tl.load(delta + i * delta_l, real, 0.0).to(tl.float32) + shift
+            to_y = tl.load(grad + i * grad_l, real, 0.0).to(tl.float32)
+            b = tl.load(B + i * B_l, wanted, 0.0).to(tl.float32)
+            c = tl.load(C + i * C_l, wanted, 0.0).to(tl.float32)
+            dt = tl.where(real, softplus(raw), 0.0)
+            kept = tl.exp2(dt[None, None, :] * rate) * h
+            h = kept + (dt * x)[None, None, :] * b[:, :, None]
+            if z is not None:
+                gate = tl.load(z + i * z_l, real, 0.0).to(tl.float32)
+                open_ = sigmoid(gate)
+                y = over_states(h * c[:, :, None]) + straight * x
+                slope = open_ * (1.0 + gate * (1.0 - open_))
+                tl.store(to_z + i * out_l, (to_y * y * slope).to(to_z.dtype.element_ty), real)
+                to_y *= gate * open_
+            tl.store(to_C + i * states, tl.sum(h * to_y[None, None, :], 2), wanted)
+            xs += (x,)
+            dts += (dt,)
+            slopes += (tl.where(real, sigmoid(raw), 0.0),)
+            to_ys += (to_y,)
+            kepts += (kept,)
+        for k in tl.static_range(STEPS - 1, -1, -1):
+            i = (start + k) * step
+            real = d < tl.where(start + k < count, channels, 0)
+            wanted = n < tl.where(start + k < count, states, 0)
+            b = tl.load(B + i * B_l, wanted, 0.0).to(tl.float32)
+            c = tl.load(C + i * C_l, wanted, 0.0).to(tl.float32)
+            x, dt, to_y = xs[k], dts[k], to_ys[k]
+            to_h = adjoint + to_y[None, None, :] * c[:, :, None]
+            to_dt_x = over_states(to_h * b[:, :, None])
+            to_kept = to_h * kepts[k]
+            to_dt = x * to_dt_x + over_states(rate * to_kept) * (1.0 / LOG2_E)
+            to_raw = to_dt * slopes[k]
+            tl.store(to_u + i * out_l, (straight * to_y + dt * to_dt_x).to(to_u.dtype.element_ty), real)
+            tl.store(to_delta + i * out_l, to_raw.to(to_delta.dtype.element_ty), real)
+            tl.store(to_B + i * states, tl.sum(to_h * (dt * x)[None, None, :], 2), wanted)
+            sum_A += dt[None, None, :] * to_kept
+            sum_skip += to_y * x
+            sum_bias += to_raw
+            adjoint = tl.exp2(dt[None, None, :] * rate) * to_h
+    tl.store(begins + at, sum_A, inside[None, None, :])
+    here = (item.to(tl.int64) * chunks + chunk) * channels + d
+    tl.store(decays + here, sum_bias, inside)
+    if skip is not None:
+        tl.store(to_skip + here, sum_skip, inside)
 
 
 @triton.jit

@@ -17,6 +17,10 @@ LEAST_CAPABILITY = (8, 0)  # compute capability, as Triton's documentation asks 
 WARPS = 24  # on a multiprocessor, to hide that loads and exponentials take long: 6 for each of its 4 schedulers
 SHORTEST_CHUNK = 32  # steps; with 16 states those of the chunks then take half as much memory as float32 input
 
+BACKWARD_CHUNK = 32  # steps
+BACKWARD_STEPS = 8  # whose states a thread keeps at once
+BACKWARD_BLOCK = 16  # channels of a warp, whose two halves take half of the states each
+
 
 def selective_scan_triton(
     u: Tensor,
@@ -41,7 +45,7 @@ def selective_scan_triton(
     sizes = _sizes(A, reverse)
     out = torch.empty(u.shape, dtype=u.dtype, device=u.device)
     with on_device_of(u):
-        states = _chunk_states(kernels, u, delta, A, B, delta_bias, chunk, sizes) if chunks > 1 else out
+        states = out if chunks == 1 else _chunk_states(kernels, u, delta, A, B, delta_bias, chunk, sizes)[0]
         launch(
             kernels.outputs, _programs(batch * chunks, channels),
             u, delta, A, B, C, D, z, delta_bias, states, out, length, channels, chunks, chunk,
@@ -49,6 +53,68 @@ def selective_scan_triton(
             *strides(D, 1), *strides(z, 3), *strides(delta_bias, 1), *out.stride()[:2], **sizes,
         )  # fmt: skip
     return out
+
+
+def selective_scan_triton_backward(
+    grad: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """Differentiate in parallel over batch, channels and chunks of time. States are computed again, chunk by chunk.
+
+    Sums are taken in a fixed order, so the result is the same at every call.
+
+    Args:
+        grad: of the output, like `u`.
+        u: input of the scan; like all that follow an argument of `selective_scan_triton`.
+        delta: step sizes.
+        A: (channels, N).
+        B: (batch, length, N).
+        C: (batch, length, N).
+        D: (channels), or None.
+        z: gate, or None.
+        delta_bias: (channels), or None.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        The gradients of u, delta, A, B, C, D, z and delta_bias, each like its input; None for inputs that are None.
+    """
+    kernels = load_kernels()
+    batch, length, channels = u.shape
+    B, C = _aligned(B), _aligned(C)
+    sizes = _sizes(A, reverse)
+    chunks, blocks = -(-length // BACKWARD_CHUNK), -(-channels // BACKWARD_BLOCK)
+    to_u, to_delta = (torch.empty(u.shape, dtype=t.dtype, device=u.device) for t in (u, delta))
+    to_z = None if z is None else torch.empty(u.shape, dtype=z.dtype, device=u.device)
+    to_B, to_C = (torch.empty(blocks, batch, length, A.shape[1], device=u.device) for _ in range(2))
+    to_D = None if D is None else torch.empty(batch, chunks, channels, device=u.device)
+    with on_device_of(u):
+        states, decays, adjoints = _chunk_states(kernels, u, delta, A, B, delta_bias, BACKWARD_CHUNK, sizes, C, z, grad)
+        kernels.gradients[(batch * chunks * blocks,)](
+            grad, u, delta, A, B, C, D, z, delta_bias, states, adjoints, decays, to_u, to_delta, to_B, to_C, to_z, to_D,
+            batch, length, channels, chunks, BACKWARD_CHUNK,
+            *grad.stride(), *u.stride(), *delta.stride(), *A.stride(), *B.stride(), *C.stride(), *strides(D, 1),
+            *strides(z, 3), *strides(delta_bias, 1), *to_u.stride()[:2],
+            **sizes, STEPS=BACKWARD_STEPS, BLOCK=BACKWARD_BLOCK, SPLIT=32 // BACKWARD_BLOCK, num_warps=1,
+        )  # fmt: skip
+    to_A = states[:, :chunks, : A.shape[1]].sum((0, 1)).T
+    return [
+        to_u,
+        to_delta,
+        to_A.to(A.dtype),
+        to_B.sum(0).to(B.dtype),
+        to_C.sum(0).to(C.dtype),
+        None if D is None or to_D is None else to_D.sum((0, 1)).to(D.dtype),
+        to_z,
+        None if delta_bias is None else decays.sum((0, 1)).to(delta_bias.dtype),
+    ]
 
 
 def chunk_length(batch: int, length: int, channels: int, multiprocessors: int) -> int:
@@ -73,19 +139,30 @@ def _chunk_states(
     delta_bias: Tensor | None,
     chunk: int,
     sizes: dict[str, Any],
-) -> Tensor:
-    """Return the state before each chunk, (batch, chunks + 1, N, channels); before the first it is not written."""
+    C: Tensor | None = None,
+    z: Tensor | None = None,
+    grad: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return states, the sums of steps and, with `grad`, adjoints at the borders of chunks.
+
+    States before each chunk are rows 0 to chunks - 1 of (batch, chunks + 1, N, channels), adjoints behind each chunk
+    rows 1 to chunks. The outermost of these are zero and not written. Sums are (batch, chunks, channels).
+    """
     batch, length, channels = u.shape
     chunks = -(-length // chunk)
     states = torch.empty(batch, chunks + 1, sizes["N"], channels, device=u.device)
     decays = torch.empty(batch, chunks, channels, device=u.device)
+    adjoints = None if grad is None else torch.empty_like(states)
     launch(
         kernels.summaries, _programs(batch * chunks, channels),
-        u, delta, A, B, delta_bias, states, decays, length, channels, chunks, chunk,
-        *u.stride(), *delta.stride(), *A.stride(), *B.stride(), *strides(delta_bias, 1), **sizes,
+        u, delta, A, B, delta_bias, states, decays, C, z, grad, adjoints, length, channels, chunks, chunk,
+        *u.stride(), *delta.stride(), *A.stride(), *B.stride(), *strides(delta_bias, 1),
+        *strides(C, 3), *strides(z, 3), *strides(grad, 3), **sizes,
     )  # fmt: skip
     carry(kernels, A, states, decays, backward=False)
-    return states
+    if adjoints is not None:
+        carry(kernels, A, adjoints, decays, backward=True)
+    return states, decays, adjoints
 
 
 def carry(kernels: Any, A: Tensor, states: Tensor, decays: Tensor, *, backward: bool) -> None:
@@ -123,7 +200,7 @@ def load_kernels() -> Any:
 
 def _sizes(A: Tensor, reverse: bool) -> dict[str, Any]:
     states = A.shape[1]
-    return {"REVERSE": reverse, "states": states, "N": 1 << (states - 1).bit_length()}
+    return {"REVERSE": reverse, "states": states, "N": max(2, 1 << (states - 1).bit_length())}
 
 
 def _aligned(sequence: Tensor) -> Tensor:
