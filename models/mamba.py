@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.scan import selective_scan
+from models.scan import selective_scan, triton_conv
 
 PATHS = ("forward", "reverse", "shuffle")
 MERGES = ("mean", "gate")
@@ -36,6 +36,14 @@ def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool
     for tap in range(past):
         output.addcmul_(padded[:, tap : tap + length], kernel[past - tap if reverse else tap])
     return output
+
+
+def causal_conv_silu(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False) -> Tensor:
+    """Return the SiLU of `causal_conv`: in one kernel on a GPU on which Triton works, step by step elsewhere."""
+    if triton_conv.runs_on(sequence):
+        fused: Tensor = triton_conv.causal_conv_silu(sequence, weight, bias, reverse)
+        return fused
+    return F.silu(causal_conv(sequence, weight, bias, reverse=reverse), inplace=True)
 
 
 class Direction(nn.Module):
@@ -72,7 +80,7 @@ class Direction(nn.Module):
             Like `x`, still to go through an output projection.
         """
         assert self.conv1d.bias is not None
-        u = F.silu(causal_conv(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse), inplace=True)
+        u = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse)
         dt, B, C = self.x_proj(u).split([self.rank, self.states, self.states], dim=-1)
         delta = F.linear(dt, self.dt_proj.weight)  # its bias is added inside the scan, in float32
         A = decay(self.A_log)

@@ -94,7 +94,9 @@ def condition_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: a GPU if there is one)")
     sub.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"], help="of weights and image (default: fp32)")
     sub.add_argument("--batch-size", type=positive, default=1, metavar="N", help="images a forward pass (default: 1)")
-    sub.add_argument("--scan", default="auto", metavar="B", help="scan backend: auto, cpu, mamba_ssm or reference")
+    sub.add_argument(
+        "--scan", default="auto", metavar="B", help="scan backend: auto, mamba_ssm, triton, cpu or reference"
+    )
     sub.add_argument("--image", type=Path, metavar="FILE", help="input picture (default: the sample scene)")
     sub.add_argument("--repeat", type=positive, metavar="N", help="samples of each cell (default: by its speed)")
     sub.add_argument(

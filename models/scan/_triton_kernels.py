@@ -1,13 +1,13 @@
-"""Triton kernels of the selective scan; importing this module imports Triton.
+"""Triton kernels of the selective scan, and what they share; importing this module imports Triton.
 
 One thread holds all states of one channel, so nothing is exchanged between threads while time goes on. Blocks of
 channels are 32 a warp; the states are the first axis of every tile, which Triton then keeps inside a thread.
 
 Time is cut into chunks, which run in parallel: `summaries` runs each from a state of zero, `carry` runs over the
-chunks, and `outputs` runs each again from the state that it really begins with.
+chunks, and `outputs` runs each again from the state that it really begins with. For the gradients, `summaries` and
+`carry` do the same with the adjoint, which comes from the end, and `_triton_gradients` takes the place of `outputs`.
 """
 # mypy: ignore-errors
-# ruff: noqa: PLR2004
 # (The body of a kernel is Triton's language, not Python's; it has no types.)
 
 import triton
@@ -96,8 +96,8 @@ def load_parameters(A, bias, d, channels, states, A_d, A_n, bias_d, N: tl.conste
 def state_offsets(at, d, channels, N: tl.constexpr):
     """Offsets of the states of row `at`, (N, block).
 
-    Their contiguity is hidden: a vectorised access would lay the whole tile out for itself, and the loop over time would
-    pay for it with exchanges between threads.
+    Their contiguity is hidden: a vectorised access would lay the whole tile out for itself, and the loop over time
+    would pay for it with exchanges between threads.
     """
     n = tl.arange(0, N)
     return tl.max_contiguous((at * N + n[:, None]) * channels + d[None, :], (1, 1))
@@ -209,7 +209,8 @@ def carry(
 @triton.jit(do_not_specialize=LENGTHS)
 def outputs(
     u, delta, A, B, C, skip, z, bias, begins, out, length, channels, chunks, CHUNK,
-    u_b, u_l, u_d, delta_b, delta_l, delta_d, A_d, A_n, B_b, B_l, B_n, C_b, C_l, C_n, skip_d, z_b, z_l, z_d, bias_d, out_b, out_l,
+    u_b, u_l, u_d, delta_b, delta_l, delta_d, A_d, A_n, B_b, B_l, B_n, C_b, C_l, C_n, skip_d,
+    z_b, z_l, z_d, bias_d, out_b, out_l,
     REVERSE: tl.constexpr, states: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Run each chunk from the state that it begins with, and write the gated outputs, contiguous like (batch, L, D)."""
@@ -259,196 +260,3 @@ def outputs(
             y *= gate * sigmoid(gate)
         tl.store(out, y.to(out.dtype.element_ty), inside)
         out += step * out_l
-
-
-@triton.jit
-def over_states(terms):
-    """Sum over the two axes that the states are split into."""
-    return tl.sum(tl.sum(terms, 0), 0)
-
-
-@triton.jit(do_not_specialize=LENGTHS)
-def gradients(
-    grad, u, delta, A, B, C, skip, z, bias, begins, adjoints, decays, to_u, to_delta, to_B, to_C, to_z, to_skip,
-    batch, length, channels, chunks, CHUNK,
-    grad_b, grad_l, grad_d, u_b, u_l, u_d, delta_b, delta_l, delta_d, A_d, A_n, B_b, B_l, B_n, C_b, C_l, C_n, skip_d,
-    z_b, z_l, z_d, bias_d, out_b, out_l,
-    REVERSE: tl.constexpr, states: tl.constexpr, N: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
-    SPLIT: tl.constexpr,
-):  # fmt: skip
-    """Differentiate each chunk, from the state that it begins with and the adjoint that comes from behind it.
-
-    Time runs back in groups of STEPS steps, whose states are computed again and kept in registers. The gradients of u,
-    delta and z are written to (batch, L, D), those of B and C, for this block of channels, to (blocks, batch, L, N).
-    What the chunk adds to the gradient of A takes the place of the state in `begins`, to that of the bias the place of
-    `decays`.
-    """
-    item, chunk, first, count, d = place(length, chunks, channels, CHUNK, BLOCK, REVERSE)
-    n = tl.arange(0, N // SPLIT)[:, None] + tl.arange(0, SPLIT)[None, :] * (N // SPLIT)
-    inside, known = d < channels, n < states
-    offsets = tl.max_contiguous(d[None, None, :].to(tl.int64) * A_d + n[:, :, None] * A_n, (1, 1, 1))
-    rate = tl.load(A + offsets, known[:, :, None] & inside[None, None, :], 0.0).to(tl.float32) * LOG2_E
-    shift = tl.zeros((BLOCK,), tl.float32)
-    if bias is not None:
-        shift = tl.load(bias + d * bias_d, inside, 0.0).to(tl.float32)
-    step: tl.constexpr = -1 if REVERSE else 1
-    u = row(u, item, first, d, u_b, u_l, u_d)
-    delta = row(delta, item, first, d, delta_b, delta_l, delta_d)
-    grad = row(grad, item, first, d, grad_b, grad_l, grad_d)
-    B = row(B, item, first, n, B_b, B_l, B_n)
-    C = row(C, item, first, n, C_b, C_l, C_n)
-    to_u = row(to_u, item, first, d, out_b, out_l, 1)
-    to_delta = row(to_delta, item, first, d, out_b, out_l, 1)
-    block = tl.program_id(0) % tl.cdiv(channels, BLOCK)
-    part = (block.to(tl.int64) * batch + item) * length + first
-    to_B += part * states + n
-    to_C += part * states + n
-    straight = tl.zeros((BLOCK,), tl.float32)
-    if skip is not None:
-        straight = tl.load(skip + d * skip_d, inside, 0.0).to(tl.float32)
-    if z is not None:
-        z = row(z, item, first, d, z_b, z_l, z_d)
-        to_z = row(to_z, item, first, d, out_b, out_l, 1)
-    before = item.to(tl.int64) * (chunks + 1) + chunk
-    begun = d < tl.where(chunk > 0, channels, 0)
-    followed = d < tl.where(chunk < chunks - 1, channels, 0)
-    at = tl.max_contiguous((before * N + n[:, :, None]) * channels + d[None, None, :], (1, 1, 1))
-    adjoint = tl.load(adjoints + at + N * channels, followed[None, None, :], 0.0)
-    sum_A = tl.zeros((N // SPLIT, SPLIT, BLOCK), tl.float32)
-    sum_skip = tl.zeros((BLOCK,), tl.float32)
-    sum_bias = tl.zeros((BLOCK,), tl.float32)
-    groups = tl.cdiv(count, STEPS)
-    for group in range(groups):
-        start = (groups - 1 - group) * STEPS
-        h = tl.load(begins + at, begun[None, None, :], 0.0)
-        for i in range(start):
-            x = tl.load(u + i * step * u_l, inside, 0.0).to(tl.float32)
-            dt = softplus(tl.load(delta + i * step * delta_l, inside, 0.0).to(tl.float32) + shift)
-            b = tl.load(B + i * step * B_l, known, 0.0).to(tl.float32)
-            h = tl.exp2(dt[None, None, :] * rate) * h + (dt * x)[None, None, :] * b[:, :, None]
-        xs, dts, slopes, to_ys, kepts = (), (), (), (), ()
-        for k in tl.static_range(STEPS):
-            i = (start + k) * step
-            real = d < tl.where(start + k < count, channels, 0)  # a step behind the end takes no time and has no output
-            wanted = n < tl.where(start + k < count, states, 0)
-            x = tl.load(u + i * u_l, real, 0.0).to(tl.float32)
-            raw = tl.load(delta + i * delta_l, real, 0.0).to(tl.float32) + shift
-            to_y = tl.load(grad + i * grad_l, real, 0.0).to(tl.float32)
-            b = tl.load(B + i * B_l, wanted, 0.0).to(tl.float32)
-            c = tl.load(C + i * C_l, wanted, 0.0).to(tl.float32)
-            dt = tl.where(real, softplus(raw), 0.0)
-            kept = tl.exp2(dt[None, None, :] * rate) * h
-            h = kept + (dt * x)[None, None, :] * b[:, :, None]
-            if z is not None:
-                gate = tl.load(z + i * z_l, real, 0.0).to(tl.float32)
-                open_ = sigmoid(gate)
-                y = over_states(h * c[:, :, None]) + straight * x
-                slope = open_ * (1.0 + gate * (1.0 - open_))
-                tl.store(to_z + i * out_l, (to_y * y * slope).to(to_z.dtype.element_ty), real)
-                to_y *= gate * open_
-            tl.store(to_C + i * states, tl.sum(h * to_y[None, None, :], 2), wanted)
-            xs += (x,)
-            dts += (dt,)
-            slopes += (tl.where(real, sigmoid(raw), 0.0),)
-            to_ys += (to_y,)
-            kepts += (kept,)
-        for k in tl.static_range(STEPS - 1, -1, -1):
-            i = (start + k) * step
-            real = d < tl.where(start + k < count, channels, 0)
-            wanted = n < tl.where(start + k < count, states, 0)
-            b = tl.load(B + i * B_l, wanted, 0.0).to(tl.float32)
-            c = tl.load(C + i * C_l, wanted, 0.0).to(tl.float32)
-            x, dt, to_y = xs[k], dts[k], to_ys[k]
-            to_h = adjoint + to_y[None, None, :] * c[:, :, None]
-            to_dt_x = over_states(to_h * b[:, :, None])
-            to_kept = to_h * kepts[k]
-            to_dt = x * to_dt_x + over_states(rate * to_kept) * (1.0 / LOG2_E)
-            to_raw = to_dt * slopes[k]
-            tl.store(to_u + i * out_l, (straight * to_y + dt * to_dt_x).to(to_u.dtype.element_ty), real)
-            tl.store(to_delta + i * out_l, to_raw.to(to_delta.dtype.element_ty), real)
-            tl.store(to_B + i * states, tl.sum(to_h * (dt * x)[None, None, :], 2), wanted)
-            sum_A += dt[None, None, :] * to_kept
-            sum_skip += to_y * x
-            sum_bias += to_raw
-            adjoint = tl.exp2(dt[None, None, :] * rate) * to_h
-    tl.store(begins + at, sum_A, inside[None, None, :])
-    here = (item.to(tl.int64) * chunks + chunk) * channels + d
-    tl.store(decays + here, sum_bias, inside)
-    if skip is not None:
-        tl.store(to_skip + here, sum_skip, inside)
-
-
-@triton.jit
-def taps_at(t, back, length, REVERSE: tl.constexpr):
-    """Which step the tap of `back` steps ago meets at each of `t`, and whether there is one."""
-    at = t + back if REVERSE else t - back
-    return at.to(tl.int64), (at >= 0) & (at < length)
-
-
-@triton.jit
-def convolved(
-    x, weight, bias, t, d, length, inside, x_l, x_d, weight_d, weight_t, bias_d,
-    REVERSE: tl.constexpr, TAPS: tl.constexpr,
-):  # fmt: skip
-    """The causal convolution of a tile, (steps, block), before the SiLU, in float32."""
-    y = tl.zeros((t.shape[0], d.shape[0]), tl.float32)
-    for tap in tl.static_range(TAPS):
-        at, there = taps_at(t, TAPS - 1 - tap, length, REVERSE)
-        met = tl.load(x + at[:, None] * x_l + d[None, :] * x_d, there[:, None] & inside[None, :], 0.0)
-        y += met.to(tl.float32) * tl.load(weight + d * weight_d + tap * weight_t, inside, 0.0).to(tl.float32)[None, :]
-    if bias is not None:
-        y += tl.load(bias + d * bias_d, inside, 0.0).to(tl.float32)[None, :]
-    return y
-
-
-@tuned(({"BLOCK": 64}, 4), ({"BLOCK": 128}, 4), ({"BLOCK": 32}, 2), key=("channels",))
-@triton.jit(do_not_specialize=LENGTHS)
-def convolve(
-    x, weight, bias, out, length, channels,
-    x_b, x_l, x_d, weight_d, weight_t, bias_d, out_b, out_l,
-    REVERSE: tl.constexpr, SILU: tl.constexpr, TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Causal depthwise convolution with bias and SiLU, (batch, L, D)."""
-    item, tile, first, _, d = place(length, tl.cdiv(length, STEPS), channels, STEPS, BLOCK, False)
-    t, d = first + tl.arange(0, STEPS), d.to(tl.int64)
-    inside = d < channels
-    x += item.to(tl.int64) * x_b
-    y = convolved(
-        x, weight, bias, t, d, length, inside, x_l, x_d, weight_d, weight_t, bias_d, REVERSE, TAPS
-    )  # fmt: skip
-    if SILU:
-        y *= sigmoid(y)
-    out += item.to(tl.int64) * out_b + t.to(tl.int64)[:, None] * out_l + d[None, :]
-    tl.store(out, y.to(out.dtype.element_ty), (t < length)[:, None] & inside[None, :])
-
-
-@tuned(({"BLOCK": 64}, 4), ({"BLOCK": 32}, 4), ({"BLOCK": 32}, 2), key=("channels",))
-@triton.jit(do_not_specialize=LENGTHS)
-def convolve_backward(
-    grad, x, weight, bias, before, sums, length, channels,
-    grad_b, grad_l, grad_d, x_b, x_l, x_d, weight_d, weight_t, bias_d, before_b, before_l, sums_t,
-    REVERSE: tl.constexpr, TAPS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Write the gradient before the SiLU, float32, and what each tile adds to those of weight and bias.
-
-    The latter go to `sums`, (tiles, TAPS + 1, D), the bias last.
-    """
-    item, tile, first, _, d = place(length, tl.cdiv(length, STEPS), channels, STEPS, BLOCK, False)
-    t, d = first + tl.arange(0, STEPS), d.to(tl.int64)
-    inside = d < channels
-    mask = (t < length)[:, None] & inside[None, :]
-    x += item.to(tl.int64) * x_b
-    y = convolved(
-        x, weight, bias, t, d, length, inside, x_l, x_d, weight_d, weight_t, bias_d, REVERSE, TAPS
-    )  # fmt: skip
-    open_ = sigmoid(y)
-    grad += item.to(tl.int64) * grad_b + t.to(tl.int64)[:, None] * grad_l + d[None, :] * grad_d
-    to_y = tl.load(grad, mask, 0.0).to(tl.float32) * open_ * (1.0 + y * (1.0 - open_))
-    before += item.to(tl.int64) * before_b + t.to(tl.int64)[:, None] * before_l + d[None, :]
-    tl.store(before, to_y, mask)
-    sums += (item * tl.cdiv(length, STEPS) + tile).to(tl.int64) * (TAPS + 1) * sums_t + d
-    for tap in tl.static_range(TAPS):
-        at, there = taps_at(t, TAPS - 1 - tap, length, REVERSE)
-        met = tl.load(x + at[:, None] * x_l + d[None, :] * x_d, there[:, None] & inside[None, :], 0.0)
-        tl.store(sums + tap * sums_t, tl.sum(to_y * met.to(tl.float32), 0), inside)
-    tl.store(sums + TAPS * sums_t, tl.sum(to_y, 0), inside)

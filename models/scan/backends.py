@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from models.scan import mamba_ssm
+from models.scan import mamba_ssm, triton
 from models.scan.cpu import selective_scan_cpu, selective_scan_cpu_backward
 from models.scan.reference import selective_scan_reference, selective_scan_reference_backward
 
@@ -65,7 +65,9 @@ def _numba_unusable() -> str:
     return ""
 
 
-#: name -> backend, in the order in which `auto` tries them.
+#: name -> backend, in the order in which `auto` tries them. On CUDA `mamba_ssm` comes before `triton` because its
+#: kernel has run on GPUs for years, while ours has been interpreted and compiled, but not yet timed on one. A record in
+#: which `triton` is faster turns the two round.
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -77,6 +79,15 @@ BACKENDS = {
             False,
             "the official CUDA kernel",
             cache(mamba_ssm.why_unusable),
+        ),
+        Backend(
+            "triton",
+            triton.selective_scan_triton,
+            triton.selective_scan_triton_backward,
+            ("cuda",),
+            False,
+            "our Triton kernels",
+            cache(triton.why_unusable),
         ),
         Backend(
             "cpu",
@@ -103,6 +114,8 @@ BACKENDS = {
 def choose(backend: str, device: str, dtype: torch.dtype) -> Backend:
     """Return the backend that runs.
 
+    Where a GPU has to make do with the reference, `auto` warns once and says why.
+
     Args:
         backend: a key of `BACKENDS`, or `auto` for the first that can.
         device: torch device type of the tensors.
@@ -112,7 +125,10 @@ def choose(backend: str, device: str, dtype: torch.dtype) -> Backend:
         ScanBackendError: the name is unknown, or the backend cannot run here; says why.
     """
     if backend == "auto":
-        return next((b for b in BACKENDS.values() if not b.refuses(device, dtype)), BACKENDS["reference"])
+        found = next((b for b in BACKENDS.values() if not b.refuses(device, dtype)), BACKENDS["reference"])
+        if device == "cuda" and found.name == "reference":
+            triton.warn_once(f"{triton.NOT_USED}: {BACKENDS['triton'].refuses(device, dtype)}")
+        return found
     if backend not in BACKENDS:
         raise ScanBackendError(f"unknown scan backend '{backend}': choose from auto, {', '.join(BACKENDS)}")
     if reason := BACKENDS[backend].refuses(device, dtype):

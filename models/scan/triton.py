@@ -1,6 +1,6 @@
 """The selective scan in Triton, which comes with torch: the fast path of a GPU without a compiler.
 
-The kernels are in `_triton_kernels`, which is imported at the first call: Triton is not there on every platform.
+The kernels are in modules of their own, which are imported at the first call: Triton is not there on every platform.
 """
 
 import warnings
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 LEAST_CAPABILITY = (8, 0)  # compute capability, as Triton's documentation asks for
+NOT_USED = "slow path on the GPU, Triton kernels are not used"  # how a warning begins that goes on with the reason
 WARPS = 24  # on a multiprocessor, to hide that loads and exponentials take long: 6 for each of its 4 schedulers
 SHORTEST_CHUNK = 32  # steps; with 16 states those of the chunks then take half as much memory as float32 input
 
 BACKWARD_CHUNK = 32  # steps
-BACKWARD_STEPS = 8  # whose states a thread keeps at once
+BACKWARD_STEPS = 4  # whose states a thread keeps at once
 BACKWARD_BLOCK = 16  # channels of a warp, whose two halves take half of the states each
 
 
@@ -37,7 +38,7 @@ def selective_scan_triton(
 
     States are kept in float32. CUDA tensors only, or CPU tensors in Triton's interpreter (TRITON_INTERPRET=1).
     """
-    kernels = load_kernels()
+    kernels = load("kernels")
     batch, length, channels = u.shape
     B, C = _aligned(B), _aligned(C)
     chunk = chunk_length(batch, length, channels, _multiprocessors(u))
@@ -86,7 +87,7 @@ def selective_scan_triton_backward(
     Returns:
         The gradients of u, delta, A, B, C, D, z and delta_bias, each like its input; None for inputs that are None.
     """
-    kernels = load_kernels()
+    kernels = load("kernels")
     batch, length, channels = u.shape
     B, C = _aligned(B), _aligned(C)
     sizes = _sizes(A, reverse)
@@ -97,7 +98,7 @@ def selective_scan_triton_backward(
     to_D = None if D is None else torch.empty(batch, chunks, channels, device=u.device)
     with on_device_of(u):
         states, decays, adjoints = _chunk_states(kernels, u, delta, A, B, delta_bias, BACKWARD_CHUNK, sizes, C, z, grad)
-        kernels.gradients[(batch * chunks * blocks,)](
+        load("gradients").gradients[(batch * chunks * blocks,)](
             grad, u, delta, A, B, C, D, z, delta_bias, states, adjoints, decays, to_u, to_delta, to_B, to_C, to_z, to_D,
             batch, length, channels, chunks, BACKWARD_CHUNK,
             *grad.stride(), *u.stride(), *delta.stride(), *A.stride(), *B.stride(), *C.stride(), *strides(D, 1),
@@ -193,9 +194,9 @@ def _programs(rows: int, channels: int) -> Callable[[dict[str, int]], tuple[int]
     return lambda meta: (rows * -(-channels // meta["BLOCK"]),)
 
 
-def load_kernels() -> Any:
-    """Import the kernels, and Triton with them."""
-    return import_module("models.scan._triton_kernels")
+def load(module: str) -> Any:
+    """Import a module of kernels, `models.scan._triton_...`, and Triton with it."""
+    return import_module(f"models.scan._triton_{module}")
 
 
 def _sizes(A: Tensor, reverse: bool) -> dict[str, Any]:
@@ -238,7 +239,7 @@ def why_unusable() -> str:
     """Say in one line why the kernels cannot run here; empty when they can."""
     try:
         release: str = import_module("triton").__version__
-        import_module("models.scan._triton_kernels")
+        load("kernels")
     except ModuleNotFoundError:
         return "Triton is not installed (it comes with torch on Linux x86-64)"
     except Exception as error:  # noqa: BLE001, RUF100 (a broken or too old Triton may raise anything)

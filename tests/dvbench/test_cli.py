@@ -219,7 +219,7 @@ def test_dry_run_counts_and_writes_nothing(run: Run, tmp_path: Path) -> None:
         (("--res", "big"), "argument --res: invalid int value: 'big'"),
         (("--device", "tpu"), "unknown device 'tpu': use auto, cpu, cuda or cuda:N"),
         (("--scan", "mamba_ssm", "--device", "cpu"), "scan backend 'mamba_ssm' cannot run: "),
-        (("--scan", "fast"), "unknown scan backend 'fast': choose from auto, mamba_ssm, cpu, reference"),
+        (("--scan", "fast"), "unknown scan backend 'fast': choose from auto, mamba_ssm, triton, cpu, reference"),
         (("--dtype", "fp8"), "argument --dtype: invalid choice: 'fp8'"),
         (("--batch-size", 0), "'0' is not a positive whole number"),
         (("--repeat", -3), "--repeat"),

@@ -58,7 +58,7 @@ def test_the_reference_always_runs() -> None:
 @pytest.mark.parametrize(
     ("backend", "device", "dtype", "message"),
     [
-        ("mamba", "cpu", torch.float32, "unknown scan backend 'mamba': choose from auto, mamba_ssm, cpu, reference"),
+        ("mamba", "cpu", torch.float32, "unknown scan backend 'mamba': choose from auto, mamba_ssm, triton, cpu, "),
         ("cpu", "cpu", torch.float64, "scan backend 'cpu' cannot run: it does not compute in float64"),
         ("cpu", "cuda", torch.float32, "scan backend 'cpu' cannot run: it runs on cpu tensors, not on cuda"),
         ("mamba_ssm", "cpu", torch.float32, "scan backend 'mamba_ssm' cannot run: it runs on cuda tensors, not on cpu"),
