@@ -93,3 +93,10 @@ def bench(session: nox.Session) -> None:
         f"--benchmark-json={OUT / 'bench.json'}",
         *session.posargs,
     )
+
+
+@nox.session(name="triton-aot")
+def triton_aot(session: nox.Session) -> None:
+    """Compile the Triton kernels for three GPUs, without one, and print what their machine code needs."""
+    install(session, "dev")
+    session.run("python", "-m", "tests.triton_aot", *session.posargs)

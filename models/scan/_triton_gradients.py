@@ -93,7 +93,7 @@ def gradients(  # noqa: PLR0915 (one loop over time, whose parts share registers
             middle, u + origin * step * u_l, delta + origin * step * delta_l, B + origin * step * B_l, start - origin,
             rate, shift, inside, known, step * u_l, step * delta_l, step * B_l,
         )  # fmt: skip
-        xs, dts, slopes, to_ys, kepts = (), (), (), (), ()
+        dts, slopes, to_ys, kepts = (), (), (), ()
         for k in tl.static_range(STEPS):
             i = (start + k) * step
             real = d < tl.where(start + k < count, channels, 0)  # a step behind the end takes no time and has no output
@@ -114,7 +114,6 @@ def gradients(  # noqa: PLR0915 (one loop over time, whose parts share registers
                 tl.store(to_z + i * out_l, (to_y * y * slope).to(to_z.dtype.element_ty), real)
                 to_y *= gate * open_
             tl.store(to_C + i * states, tl.sum(h * to_y[None, None, :], 2), wanted)
-            xs += (x,)
             dts += (dt,)
             slopes += (tl.where(real, sigmoid(raw), 0.0),)
             to_ys += (to_y,)
@@ -125,7 +124,8 @@ def gradients(  # noqa: PLR0915 (one loop over time, whose parts share registers
             wanted = n < tl.where(start + k < count, states, 0)
             b = tl.load(B + i * B_l, wanted, 0.0).to(tl.float32)
             c = tl.load(C + i * C_l, wanted, 0.0).to(tl.float32)
-            x, dt, to_y = xs[k], dts[k], to_ys[k]
+            x = tl.load(u + i * u_l, real, 0.0).to(tl.float32)
+            dt, to_y = dts[k], to_ys[k]
             to_h = adjoint + to_y[None, None, :] * c[:, :, None]
             to_dt_x = over_states(to_h * b[:, :, None])
             to_kept = to_h * kepts[k]

@@ -44,11 +44,10 @@ def causal_conv_silu_triton_backward(
             *grad.stride(), *x.stride(), weight.stride(0), weight.stride(2), *strides(bias, 1), *before.stride()[:2],
             channels, REVERSE=reverse, TAPS=taps, STEPS=STEPS,
         )  # fmt: skip
-    total = sums.sum(0)
-    to_weight = total[:taps].T.reshape(weight.shape).to(weight.dtype)
+    to_weight = sums[:, :taps].sum(0).T.reshape(weight.shape).contiguous().to(weight.dtype)
     # The transpose of a causal convolution is the same one in the other direction of time.
     to_x = _convolve(before, weight, None, not reverse, x.dtype, silu=False)
-    return to_x, to_weight, None if bias is None else total[taps].to(bias.dtype)
+    return to_x, to_weight, None if bias is None else sums[:, taps].sum(0).to(bias.dtype)
 
 
 def _convolve(
