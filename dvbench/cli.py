@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dvbench.data import verbs as data
-from dvbench.verbs import inspect, predict, profile, reproduce, run, show, weights
+from dvbench.verbs import gate, inspect, predict, profile, reproduce, run, show, weights
 from dvbench.verbs.common import BAD_INPUT, INTERRUPTED, Verb
 from dvbench.version import __version__
 
@@ -51,11 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         "  dvbench doctor                          what works on this machine\n"
         "  dvbench profile --res 256 512           measure DynamicVis, ViT and ResNet on the sample scene\n"
         "  dvbench reproduce table14               the paper's table 14 beside your machine's\n"
+        "  dvbench gate --only hard                what a change has made worse\n"
         "  dvbench show tokens my_scene.tif        which regions each stage keeps\n",
     )
     parser.add_argument("--version", action="version", version=f"dvbench {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    for module in (profile, run, predict, reproduce, show, inspect, weights, data):
+    for module in (profile, run, predict, reproduce, gate, show, inspect, weights, data):
         module.add_to(verbs)
     return parser

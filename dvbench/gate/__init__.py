@@ -1,0 +1,1 @@
+"""What the regression gate measures, and the committed baseline."""
