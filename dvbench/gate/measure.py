@@ -66,13 +66,13 @@ def origin(where: Mapping[str, JSON], reason: str) -> dict[str, JSON]:
     """Say how figures are made, from the environment of the process that took them."""
     return {
         "command": command(),
-        "commit": where["git_commit"],
-        "dirty": where["git_dirty"],
+        "commit": where.get("git_commit"),
+        "dirty": where.get("git_dirty"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reason": reason,
-        "hardware": where["hardware"],
-        "threads": where["threads"],
-        "versions": {name: where[name] for name in VERSIONS},
+        "hardware": where.get("hardware"),
+        "threads": where.get("threads"),
+        "versions": {name: where.get(name) for name in VERSIONS},
     }
 
 
