@@ -16,7 +16,7 @@ from reports.rounds import from_benchmark, from_records
 
 BASELINE = Path(__file__).with_name("baseline.json")
 SEEDS, BASELINE_SEEDS = 3, 5  # a baseline takes more, to know the spread
-PASSES, BASELINE_PASSES = 1, 3
+PASSES, BASELINE_PASSES = 1, 2
 VERSIONS = ("dvbench", "python", "torch", "timm", "numba", "numpy")
 
 Tell = hard.Tell

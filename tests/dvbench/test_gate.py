@@ -18,6 +18,7 @@ from dvbench import cli
 from dvbench.cell import Cell
 from dvbench.gate import hard, measure, soft
 from dvbench.gate.measure import BASELINE, check_models
+from dvbench.isolate import IsolatedFailure
 from models import mamba
 from models.dynamicvis import DynamicVis
 from models.scan import backends
@@ -139,11 +140,13 @@ def test_swapped_channels_are_caught_in_every_model(monkeypatch: pytest.MonkeyPa
     }
 
 
-def test_tokens_in_another_order_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_direction_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     before, run = outputs(), mamba.Mamba.run
-    monkeypatch.setattr(mamba.Mamba, "run", lambda self, x, z, reverse=False: run(self, x, z, reverse=not reverse))
-    assert found("outputs", before, outputs()) == {}, "the mean of both directions does not know which came first"
-    monkeypatch.setattr(mamba.Mamba, "run", lambda self, x, z, reverse=False: run(self, x, z))
+
+    def forward_only(self: mamba.Mamba, x: Tensor, z: Tensor, *, reverse: bool) -> Tensor:  # noqa: ARG001
+        return run(self, x, z)
+
+    monkeypatch.setattr(mamba.Mamba, "run", forward_only)
     assert list(found("outputs", before, outputs())) == ["dynamicvis_t/logits"]
 
 
@@ -201,6 +204,8 @@ class FakeWorker:
     def __exit__(self, *_: object) -> None: ...
 
     def call(self, method: str, timeout: float) -> float:  # noqa: ARG002 (as Worker's)
+        if self.cell.scan == "broken":
+            raise IsolatedFailure("worker", "error", f"no luck with {method}")
         if method == "sample":
             self.order.append(self.cell.resolution)
         return self.seconds[self.cell]
@@ -218,12 +223,13 @@ def test_cells_take_turns_and_each_pass_adds_three_rounds(monkeypatch: pytest.Mo
     assert FakeWorker.order == [64, 32] * soft.SAMPLES * 2
 
 
-def test_a_cell_that_cannot_run_fails_its_pairs_only() -> None:
-    broken = replace(FIRST, scan="no such backend")
-    figures, failures = soft.ratios([(broken, FIRST), (SECOND, FIRST)], lambda _: None)
+def test_a_cell_that_cannot_run_fails_its_pairs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soft, "Worker", FakeWorker)
+    broken = replace(FIRST, scan="broken")
+    monkeypatch.setattr(FakeWorker, "seconds", {FIRST: 1.0, SECOND: 4.0, broken: 1.0})
+    figures, failures = soft.ratios([(broken, FIRST), (SECOND, FIRST)], lambda _: None, passes=2)
     assert list(figures) == ["dynamicvis_t@64 : dynamicvis_t@32"]
-    (reason,) = failures.values()
-    assert reason.startswith("dynamicvis_t@32 no such backend: ScanBackendError: unknown scan backend")
+    assert failures == {"dynamicvis_t@32 broken : dynamicvis_t@32": "worker: no luck with warm"}
 
 
 class Unfused(soft.Timed):
