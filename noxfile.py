@@ -1,4 +1,4 @@
-"""Sessions for users (quickstart, reproduce-*, profile) and developers (tests, lint, types, bench).
+"""Sessions for users (quickstart, reproduce-*, profile) and developers (tests, lint, types, bench, gate).
 
 Every session has an environment of its own, made by uv from `uv.lock`; with uv's cache that takes seconds.
 """
@@ -100,3 +100,10 @@ def triton_aot(session: nox.Session) -> None:
     """Compile the Triton kernels for three GPUs, without one, and print what their machine code needs."""
     install(session, "dev")
     session.run("python", "-m", "tests.triton_aot", *session.posargs)
+
+
+@nox.session
+def gate(session: nox.Session) -> None:
+    """Fail when counts, outputs, accuracy or speed ratios got worse; `nox -s gate -- --only hard` for a part."""
+    install(session)
+    session.run("dvbench", "gate", "--out", str(OUT / "gate"), *session.posargs)
