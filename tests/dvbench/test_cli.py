@@ -24,7 +24,7 @@ from reports.ledger import Ledger
 from tests.dvbench.stand_ins import Workers
 
 PROGRAM = str(Path(sys.executable).with_name("dvbench"))
-VERBS = [[], ["profile"], ["reproduce"], ["report"], ["list"], ["doctor"], ["show"], ["show", "tokens"]]
+VERBS = [[], ["profile"], ["reproduce"], ["report"], ["gate"], ["list"], ["doctor"], ["show"], ["show", "tokens"]]
 TINY = ("--model", "dynamicvis_t", "--res", "32")
 
 
