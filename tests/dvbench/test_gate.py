@@ -252,11 +252,7 @@ def busy_core() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_lost_fusion_is_caught_and_twenty_disturbed_runs_raise_no_alarm() -> None:
-    pairs = [
-        (SECOND, replace(SECOND, scan="reference")),
-        (Cell("dynamicvis_t", 128).settled(), SECOND),
-        (Cell("dynamicvis_t", 128).settled(), Cell("resnet18", 128).settled()),
-    ]
+    pairs = [(SECOND, replace(SECOND, scan="reference")), (SECOND, Cell("resnet18", 64).settled())]
     before = soft.ratios(pairs, lambda _: None, passes=measure.BASELINE_PASSES)
     lost = found("ratios", before, soft.ratios(pairs, lambda _: None, subject=Unfused))
     assert lost["dynamicvis_t@64 : dynamicvis_t@64 reference"].verdict is Verdict.WORSE
