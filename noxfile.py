@@ -64,6 +64,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def counts(session: nox.Session) -> None:
+    """Write the exact counts that README and docs quote into them anew, after a change that moves one."""
+    install(session)
+    session.run("python", "-m", "dvbench.efficiency.claims")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/, warnings being errors; `nox -s docs -- serve` shows it while you write."""
+    install(session, "docs")
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     install(session, "dev")

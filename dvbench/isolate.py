@@ -176,7 +176,7 @@ def _serve(pipe: Connection) -> None:
                 step, *arguments = pickle.loads(request)  # noqa: S301 - comes from the parent
                 pipe.send(("value", getattr(host, step)(*arguments)))
             except Exception as error:
-                pipe.send(_describe(error))
+                pipe.send(describe(error))
 
 
 def _go_before_the_parent() -> None:
@@ -186,7 +186,7 @@ def _go_before_the_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _describe(error: Exception) -> tuple[Kind, str]:
+def describe(error: Exception) -> tuple[Kind, str]:
     """Tell kind and one-line reason of an exception."""
     message = str(error).strip()
     name = type(error).__name__

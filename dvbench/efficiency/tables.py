@@ -21,6 +21,7 @@ from reports.table import Table
 MIB = 2**20
 PAPER_GPU = 48 * 10**9  # bytes of the NVIDIA L20 of table 13
 MEMORY_TOLERANCE = 0.05  # counted tensors against a measured peak, which also holds library workspace
+PARAMETER_TOLERANCE = 0.001
 COUNT_TOLERANCE = 0.01  # tools differ in which small ops they count
 REFERENCES: tuple[Row, ...] = (("ViT-B", ""), ("ResNet101", ""))
 NOT_PRINTED = "not in the paper"
@@ -134,7 +135,7 @@ def _cost_table(number: int, found: Found) -> Table:
             "params",
             line.get("params_m", ""),
             counts.parameters / 1e6,
-            tolerance=0.001,
+            tolerance=PARAMETER_TOLERANCE,
             comparable=True,
             reason="",
             source="counted",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dvbench.verbs.common import GOOD, Subparsers, UsageError, add_verb, out_option, positive, print_tables, wrote
 from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
+from dvbench.verbs.run import jobs_options
 
 if TYPE_CHECKING:
     from dvbench.cell import Cell
@@ -56,7 +57,7 @@ def _train(names: Sequence[str], options: argparse.Namespace) -> int:
         print_tables(dry_run(list(cells)))
         return GOOD
     options.batch_size = options.per_device
-    return exit_code(run_cells(list(cells), compute_of(options), options.out, fresh=options.fresh))
+    return exit_code(run_cells(list(cells), compute_of(options), options))
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, str]:
@@ -132,6 +133,7 @@ def add_to(verbs: Subparsers) -> None:
         "  dvbench reproduce table14\n"
         "  dvbench reproduce table3                                  reduced, where its dataset or a GPU is missing\n"
         "  dvbench reproduce table2 --scale full --rows DynamicVis --weights dynamicvis_b=epoch_200.pth\n"
+        "  dvbench reproduce table2 table3 --seeds 3 --jobs ray       runs side by side on a Ray cluster\n"
         "  dvbench reproduce all --dry-run\n",
     )
     sub.add_argument(
@@ -157,6 +159,7 @@ def add_to(verbs: Subparsers) -> None:
     training.add_argument("--nodes", type=positive, default=1, metavar="N", help="machines")
     training.add_argument("--per-device", type=positive, metavar="N", help="images in a forward pass of one device")
     training.add_argument("--workers", type=int, metavar="N", help="loading processes a device")
+    jobs_options(training)
     condition_options(sub)
 
     sub = add_verb(

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         print_tables(dry_run(cells))
         return GOOD
     compute = compute_of(options)
-    records = run_cells(cells, compute, options.out, fresh=options.fresh)
+    records = run_cells(cells, compute, options)
     if compute.rank == 0:
         print_tables(summary(records))
     return exit_code(records)
@@ -90,11 +90,14 @@ def evaluate(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def run_cells(cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fresh: bool) -> "list[Record]":
-    """Run cells one after the other with a progress bar; finished ones are taken over."""
+def run_cells(cells: "Sequence[RunCell]", compute: "Compute", options: argparse.Namespace) -> "list[Record]":
+    """Run cells one after the other, or on a Ray cluster, with a progress bar; finished ones are taken over."""
     from dvbench.run.execute import Place, execute
 
     command = "dvbench " + shlex.join(sys.argv[1:])
+    if options.jobs == "ray":
+        return _run_on_ray(cells, compute, options, command)
+    out, fresh = options.out, options.fresh
     records = []
     for number, cell in enumerate(cells, start=1):
         title = f"{number}/{len(cells)} {cell.label} on {cell.protocol}, seed {cell.seed}"
@@ -104,6 +107,24 @@ def run_cells(cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fres
         if record.reason:
             print(f"dvbench: {title}: {record.reason}", file=sys.stderr)
     return records
+
+
+def _run_on_ray(
+    cells: "Sequence[RunCell]", compute: "Compute", options: argparse.Namespace, command: str
+) -> "list[Record]":
+    from dvbench.jobs import run_on_ray
+
+    with _bar(f"{len(cells)} runs on Ray") as report:
+        return run_on_ray(
+            cells,
+            compute,
+            options.out,
+            address=options.ray_address,
+            command=command,
+            fresh=options.fresh,
+            report=report,
+            tell=lambda line: print(f"dvbench: {line}", file=sys.stderr),
+        )
 
 
 def dry_run(cells: "Sequence[RunCell]") -> Any:
@@ -125,6 +146,10 @@ def compute_of(options: argparse.Namespace) -> "Compute":
     """Read what to compute on."""
     from tasks.fit import Compute
 
+    if getattr(options, "jobs", "here") == "ray":
+        if options.devices * options.nodes > 1:
+            raise UsageError("--jobs ray gives each run one process: leave out --devices and --nodes")
+        return Compute(options.device, batch_size=options.batch_size, workers=options.workers)
     device = torch_device(options.device).partition(":")[0]
     return Compute(device, options.devices, options.nodes, options.batch_size, options.workers)
 
@@ -191,6 +216,16 @@ def compute_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="loading processes a device (default: by the machine)")
 
 
+def jobs_options(sub: argparse._ActionsContainer) -> None:
+    """Add the options on where training runs are processed."""
+    sub.add_argument(
+        "--jobs", default="here", choices=["here", "ray"], help="runs one by one here, or side by side on a Ray cluster"
+    )
+    sub.add_argument(
+        "--ray-address", metavar="HOST:PORT", help="of the cluster (default: RAY_ADDRESS, else this machine)"
+    )
+
+
 def add_to(verbs: Subparsers) -> None:
     """Add `run` and `evaluate` to the command line."""
     sub = add_verb(
@@ -201,7 +236,8 @@ def add_to(verbs: Subparsers) -> None:
         "  dvbench run detection --model dynamicvis_t                       reduced, on the trees that come with it\n"
         "  dvbench run classification --dataset aid --model dynamicvis_b --scale full --devices 8\n"
         "  dvbench run detection --dataset levir_ship --model dynamicvis_b --scale full --dry-run\n"
-        "  dvbench run change_detection --dataset levir_cd --model resnet18 --seeds 3 --set optimiser.lr=0.0005\n",
+        "  dvbench run change_detection --dataset levir_cd --model resnet18 --seeds 3 --set optimiser.lr=0.0005\n"
+        "  dvbench run classification --model resnet18 deit_t16 --seeds 3 --jobs ray\n",
     )
     sub.add_argument("task", metavar="TASK", help="classification, detection, ...; see dvbench list tasks")
     sub.add_argument("--model", nargs="+", required=True, metavar="M", help="models; see dvbench list models")
@@ -219,6 +255,7 @@ def add_to(verbs: Subparsers) -> None:
     sub.add_argument("--fresh", action="store_true", help="train again what is finished")
     sub.add_argument("--dry-run", action="store_true", help="say what would run and how long, and run nothing")
     compute_options(sub)
+    jobs_options(sub)
     out_option(sub)
 
     sub = add_verb(

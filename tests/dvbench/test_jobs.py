@@ -1,0 +1,154 @@
+"""Runs on a Ray cluster: side by side, and what is left when their processes are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from dvbench import cli
+from dvbench.jobs import ATTEMPTS, Job, JobsError, run_on_ray, work
+from dvbench.run import plan
+from dvbench.run.cell import RunCell
+from reports.ledger import Ledger
+from reports.record import Record, Status
+from tasks.fit import Compute
+
+PROGRAM = str(Path(sys.executable).with_name("dvbench"))
+SMALL = ("counts.train=8", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
+EPOCHS = 40
+
+
+def cells(seeds: int) -> list[RunCell]:
+    return [plan.cell("resnet18", "aid", "smoke", seed=seed) for seed in range(seeds)]
+
+
+def record(cell: RunCell, created: str = "2026-01-01T00:00:00+00:00") -> Record:
+    return Record(cell.as_dict(), cell.identity(), Status.OK, "", {}, {}, created, "", "")
+
+
+def run(wanted: list[RunCell], out: Path, told: list[str], target: Callable[[Job], object] = work) -> list[Record]:
+    return run_on_ray(
+        wanted,
+        Compute("cpu", workers=0),
+        out,
+        command="",
+        report=lambda *_: None,
+        tell=told.append,
+        target=target,  # type: ignore[arg-type]
+    )
+
+
+def test_what_is_finished_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    known = [record(cell) for cell in cells(2)]
+    for each in known:
+        Ledger(tmp_path / "records").write(each)
+    assert run(cells(2), tmp_path, []) == known
+
+
+def test_a_machine_without_ray_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    given = ["run", "classification", "--model", "resnet18", "--scale", "smoke", "--jobs", "ray"]
+    assert cli.main([*given, "--out", str(tmp_path)]) == 2
+    assert "--jobs ray needs Ray: uv sync --extra ray" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_on_ray_do_not_spread_over_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["run", "classification", "--model", "resnet18", "--scale", "smoke", "--jobs", "ray", "--devices", "2"]
+    assert cli.main([*given, "--out", str(tmp_path)]) == 2
+    assert "leave out --devices and --nodes" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_process_with_other_code_refuses(tmp_path: Path) -> None:
+    (cell,) = cells(1)
+    job = Job(cell, "0" * 64, tmp_path, tmp_path, Compute("cpu"), "", fresh=False)
+    kind, reason = work(job)  # type: ignore[misc]
+    assert (kind, "install the same version on every machine" in reason) == ("error", True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_that_always_dies_is_a_row_and_the_others_end(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    told: list[str] = []
+
+    def target(job: Job) -> object:
+        if job.cell.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job.cell.seed == 2:
+            return "error", "FitError: no batch of 3"
+        return Record(job.cell.as_dict(), job.identity, Status.OK, "", {}, {}, "2026-01-01", "", "")
+
+    found = run(cells(3), tmp_path, told, target)
+    assert [each.status for each in found] == [Status.OK, Status.CRASHED, Status.ERROR]
+    assert "its process was killed" in found[1].reason
+    assert found[2].reason == "FitError: no batch of 3"
+    assert sum("seed 1" in line and "started again" in line for line in told) == ATTEMPTS - 1
+    assert {each.identity for each in Ledger(tmp_path / "records").records()} == {each.identity for each in found}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    with pytest.raises(JobsError, match=r"cannot use Ray at 127\.0\.0\.1:9"):
+        run_on_ray(
+            cells(1),
+            Compute("cpu"),
+            tmp_path,
+            address="127.0.0.1:9",
+            command="",
+            report=lambda *_: None,
+            tell=lambda _: None,
+        )
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_no_finished_run_and_its_own_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    settings = ["--epochs", str(EPOCHS), "--workers", "0", "--device", "cpu", "--set", *SMALL]
+    given = ["run", "classification", "--dataset", "aid", "--scale", "smoke", "--model", "resnet18", "--seeds", "3"]
+    command = [PROGRAM, *given, *settings, "--jobs", "ray", "--out", str(tmp_path)]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)  # noqa: S603
+    finished = _wait(lambda: Ledger(tmp_path / "records").records(), started)
+    _wait(
+        lambda: [log for log in tmp_path.glob("runs/*/log.csv") if 3 <= len(log.read_text().splitlines()) < 9], started
+    )
+    victims = [child for child in psutil.Process(started.pid).children(recursive=True) if "ray::work" in _title(child)]
+    assert victims
+    victims[-1].kill()
+    _, told = started.communicate(timeout=600)
+    assert started.returncode in (0, 1)  # a few images need not be enough to learn
+    assert told.count("started again, 2 of 3") == 1
+    records = Ledger(tmp_path / "records").records()
+    assert sorted(int(str(each.cell["seed"])) for each in records) == [0, 1, 2]
+    assert {each.status for each in records} == {Status.OK}
+    assert finished[0] in records
+    for log in tmp_path.glob("runs/*/log.csv"):
+        assert pd.read_csv(log)["epoch"].tolist() == list(range(1, EPOCHS + 1))
+
+
+def _wait(condition: Callable[[], list[Record]] | Callable[[], list[Path]], process: "subprocess.Popen[str]") -> list:  # type: ignore[type-arg]
+    for _ in range(3000):
+        if process.poll() is not None:
+            pytest.fail(f"ended too early: {process.communicate()[1]}")
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    return pytest.fail("waited too long")
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
