@@ -33,13 +33,13 @@ def environment(device: str) -> dict[str, Scalar]:
         A flat dictionary.
 
         - Code: `git_commit` (40 hex digits) and `git_dirty` (a tracked file is changed), both None outside a checkout;
-          `code`, see `code_fingerprint`.
+            `code`, see `code_fingerprint`.
         - Versions, None if not installed: `dvbench`, `python`, `torch`, `triton`, `mamba_ssm`, `causal_conv1d`, `timm`,
-          `numba`, `torchgeo`, `numpy`, and `cuda`, which torch was built with.
+            `numba`, `torchgeo`, `numpy`, and `cuda`, which torch was built with.
         - Machine: `os`, `cpu` (model), `cores` (physical), `threads` (that torch uses), `ram_bytes`, `device`,
-          `hardware`, see `hardware_name`.
+            `hardware`, see `hardware_name`.
         - None unless the device is a GPU: `gpu` (name), `gpu_memory_bytes`, `gpu_capability` (such as "9.0"), `driver`
-          (version), `tf32_matmul` and `tf32_conv` (whether float32 products are rounded to TF32).
+            (version), `tf32_matmul` and `tf32_conv` (whether float32 products are rounded to TF32).
     """
     import torch  # noqa: PLC0415 - takes seconds, and this module is imported for its names as well
 

@@ -1,6 +1,7 @@
 """Training runs on a Ray cluster: one process a run, with records and run folders where all machines see them."""
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ def _connected(address: str | None) -> Any:
         import ray  # noqa: PLC0415
     except ImportError:
         raise JobsError("--jobs ray needs Ray: uv sync --extra ray, or pip install 'dvbench[ray]'") from None
-    where = address or os.environ.get("RAY_ADDRESS") or "this machine"
+    where = address or os.environ.get("RAY_ADDRESS") or ""
+    _check_reachable(where)
     variables = {"DVBENCH_DATA": str(data_root().resolve())}
     try:
         ray.init(
@@ -154,8 +156,21 @@ def _connected(address: str | None) -> Any:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise JobsError(f"cannot use Ray at {where} ({reason}); check the address with ray status") from None
+        raise JobsError(f"cannot use Ray at {where or 'this machine'} ({reason}); is `ray start` done there?") from None
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens, for which Ray itself would wait for many minutes."""
+    host, sign, port = address.removeprefix("ray://").rpartition(":")
+    if not address or address in ("auto", "local"):
+        return
+    if not (host and sign and port.isdigit()):
+        raise JobsError(f"'{address}' is not HOST:PORT, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise JobsError(f"no Ray cluster answers at {address} ({error}); is `ray start --head` done there?") from None
 
 
 def _needs(ray: Any, compute: Compute) -> dict[str, int]:

@@ -52,8 +52,15 @@ def choose_scale(asked: str, name: str) -> tuple[Scale, str]:
 
 
 def first_protocol(task: str) -> str:
-    """Return the first of the paper's datasets that a task is scored on."""
-    return next(name for name in protocol.names() if protocol.load(name).task == task and protocol.load(name).table)
+    """Return the first of the paper's datasets that a task is scored on, or of all where the paper has none.
+
+    Raises:
+        PlanError: the task has no protocol.
+    """
+    found = [name for name in protocol.names() if protocol.load(name).task == task]
+    if not found:
+        raise PlanError(f"task '{task}' has no protocol: write one in tasks/protocols")
+    return min(found, key=lambda name: (protocol.load(name).table is None, name))
 
 
 def cell(

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from dvbench import cli
-from dvbench.jobs import ATTEMPTS, Job, JobsError, run_on_ray, work
+from dvbench.jobs import ATTEMPTS, Job, run_on_ray, work
 from dvbench.run import plan
 from dvbench.run.cell import RunCell
 from reports.ledger import Ledger
@@ -97,19 +97,17 @@ def test_a_run_that_always_dies_is_a_row_and_the_others_end(tmp_path: Path) -> N
     assert {each.identity for each in Ledger(tmp_path / "records").records()} == {each.identity for each in found}
 
 
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9"), ("head", "'head' is not HOST:PORT")],
+)
+def test_a_cluster_that_is_not_there_is_named(
+    address: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("ray", reason="the ray extra is not installed")
-    with pytest.raises(JobsError, match=r"cannot use Ray at 127\.0\.0\.1:9"):
-        run_on_ray(
-            cells(1),
-            Compute("cpu"),
-            tmp_path,
-            address="127.0.0.1:9",
-            command="",
-            report=lambda *_: None,
-            tell=lambda _: None,
-        )
+    given = ["run", "classification", "--model", "resnet18", "--scale", "smoke", "--jobs", "ray"]
+    assert cli.main([*given, "--ray-address", address, "--out", str(tmp_path)]) == 2
+    assert reason in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
