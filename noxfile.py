@@ -3,6 +3,7 @@
 Every session has an environment of its own, made by uv from `uv.lock`; with uv's cache that takes seconds.
 """
 
+import re
 from pathlib import Path
 
 import nox
@@ -75,6 +76,12 @@ def docs(session: nox.Session) -> None:
     """Build the site into site/, warnings being errors; `nox -s docs -- serve` shows it while you write."""
     install(session, "docs")
     session.run("mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"})
+    fetched = re.compile(
+        r'<(?:script|img|iframe)[^>]*src="?(?:https?:)?//|<link[^>]*stylesheet[^>]*href="?(?:https?:)?//'
+    )
+    loading = [str(page) for page in Path("site").rglob("*.html") if fetched.search(page.read_text(encoding="utf-8"))]
+    if loading:
+        session.error(f"these pages load something from another host: {', '.join(loading)}")
 
 
 @nox.session

@@ -36,7 +36,7 @@ def patched(text: str, diff: str) -> str:
 
 def follow(block: Block, house: Path) -> None:
     """Do what a block says: write a file, change one, or run commands."""
-    if block.kind == "console":
+    if block.kind == "sh":
         places = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         here = {**os.environ, "PATH": places, "PYTHONPATH": str(house), "DVBENCH_DATA": str(house / "data")}
         done = subprocess.run(  # noqa: S603
@@ -67,9 +67,9 @@ def house(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", FOLLOWED)
 def test_files_and_changes_of_a_page_fit_the_code_as_it_is(page: str, house: Path) -> None:
     found = list(blocks(HOUSE / "docs" / page))
-    assert {block.kind for block in found} >= {"python", "diff", "console"}
+    assert {block.kind for block in found} >= {"python", "diff", "sh"}
     for block in found:
-        if block.kind != "console":
+        if block.kind != "sh":
             follow(block, house)
 
 
