@@ -46,6 +46,8 @@ def add_to(verbs: Subparsers) -> None:
         "weights",
         help="bring official checkpoints under our names",
         description="Bring official checkpoints under our names. Nothing that a file contains is run.",
+        epilog="examples:\n  dvbench weights convert epoch_200.pth dynamicvis_b.safetensors\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub = add_verb(
         group.add_subparsers(metavar="VERB", required=True),
