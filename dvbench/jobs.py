@@ -1,5 +1,6 @@
 """Training runs on a Ray cluster: one process a run, with records and run folders where all machines see them."""
 
+import logging
 import os
 import socket
 from collections import Counter
@@ -136,6 +137,7 @@ def run_on_ray(
 def _connected(address: str | None) -> Any:
     """Join or start a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # a run is no background work: Ray's 15 may starve it
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
         "0"  # processes use the installed package, not an upload of the folder
     )
@@ -151,7 +153,7 @@ def _connected(address: str | None) -> Any:
             address,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": variables},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -184,8 +184,8 @@ def add_to(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "data",
         help="describe, fetch, check, tile and preview datasets",
         description="Describe, fetch, check, tile and preview datasets; dvbench list datasets names them.",
-        epilog="Datasets lie in the folder that DVBENCH_DATA names, else in ./data, each in a folder of its own name.\n\n"
-        "examples:\n  dvbench data info uc_merced\n  dvbench data preview neon_trees\n",
+        epilog="Datasets lie in the folder that DVBENCH_DATA names, else in ./data, each in a folder of its own name.\n"
+        "\nexamples:\n  dvbench data info uc_merced\n  dvbench data preview neon_trees\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = group.add_subparsers(metavar="VERB", required=True)

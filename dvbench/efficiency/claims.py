@@ -4,7 +4,7 @@ A quoted number stands between `<!-- counts:NAME -->` and `<!-- /counts -->`; `B
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dvbench.cell import Cell
@@ -115,7 +115,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def _table(heads: tuple[str, ...], lines: list[tuple[str, ...]], right: str) -> str:
+def _table(heads: tuple[str, ...], lines: Sequence[tuple[str, ...]], right: str) -> str:
     rules = tuple("---:" if mark == ":" else "---" for mark in right)
     drawn = "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (heads, rules, *lines))
     return f"\n\n{drawn}\n\n"

@@ -22,7 +22,7 @@ from tasks.fit import Compute
 
 PROGRAM = str(Path(sys.executable).with_name("dvbench"))
 SMALL = ("counts.train=8", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
-EPOCHS = 40
+EPOCHS = 24
 
 
 def cells(seeds: int) -> list[RunCell]:
