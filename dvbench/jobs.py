@@ -70,7 +70,7 @@ def run_on_ray(
     compute: Compute,
     out: Path,
     *,
-    address: str | None = None,
+    address: str = "",
     command: str,
     fresh: bool = False,
     report: Report,
@@ -119,7 +119,7 @@ def run_on_ray(
                 cell = running.pop(reference)
                 outcome, died = _outcome(ray, reference)
                 name = f"{cell.model} on {cell.protocol}, seed {cell.seed}"
-                if died and starts[cell] < ATTEMPTS:
+                if died and not isinstance(outcome, Record) and starts[cell] < ATTEMPTS:
                     starts[cell] += 1
                     running[start(cell)] = cell
                     tell(f"{name}: {outcome[1]}; started again, {starts[cell]} of {ATTEMPTS}")
@@ -134,7 +134,7 @@ def run_on_ray(
     return [records[cell] for cell in cells]
 
 
-def _connected(address: str | None) -> Any:
+def _connected(address: str) -> Any:
     """Join or start a cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # a run is no background work: Ray's 15 may starve it
@@ -150,7 +150,7 @@ def _connected(address: str | None) -> Any:
     variables = {"DVBENCH_DATA": str(data_root().resolve())}
     try:
         ray.init(
-            address,
+            address or None,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

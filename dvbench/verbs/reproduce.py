@@ -36,7 +36,7 @@ def _train(names: Sequence[str], options: argparse.Namespace) -> int:
     """Run what is missing of the training runs that tables and figures ask for."""
     from dvbench.accuracy.cells import Wish, wanted
     from dvbench.reproduce import target
-    from dvbench.verbs.run import compute_of, dry_run, exit_code, run_cells
+    from dvbench.verbs.run import compute_of, dry_run, exit_code, ray_of, run_cells
 
     wish = Wish(
         options.scale,
@@ -57,7 +57,7 @@ def _train(names: Sequence[str], options: argparse.Namespace) -> int:
         print_tables(dry_run(list(cells)))
         return GOOD
     options.batch_size = options.per_device
-    return exit_code(run_cells(list(cells), compute_of(options), options))
+    return exit_code(run_cells(list(cells), compute_of(options), options.out, fresh=options.fresh, ray=ray_of(options)))
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, str]:

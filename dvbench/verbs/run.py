@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         print_tables(dry_run(cells))
         return GOOD
     compute = compute_of(options)
-    records = run_cells(cells, compute, options)
+    records = run_cells(cells, compute, options.out, fresh=options.fresh, ray=ray_of(options))
     if compute.rank == 0:
         print_tables(summary(records))
     return exit_code(records)
@@ -90,14 +90,26 @@ def evaluate(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def run_cells(cells: "Sequence[RunCell]", compute: "Compute", options: argparse.Namespace) -> "list[Record]":
-    """Run cells one after the other, or on a Ray cluster, with a progress bar; finished ones are taken over."""
+def run_cells(
+    cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fresh: bool, ray: str | None = None
+) -> "list[Record]":
+    """Run cells with a progress bar, one after the other here, or side by side; finished ones are taken over.
+
+    Args:
+        cells: what to run, each once.
+        compute: what a run computes on.
+        out: folder of records and runs.
+        fresh: train again what is finished.
+        ray: address of the Ray cluster to run on, empty to look for one; None to run here.
+    """
     from dvbench.run.execute import Place, execute
 
     command = "dvbench " + shlex.join(sys.argv[1:])
-    if options.jobs == "ray":
-        return _run_on_ray(cells, compute, options, command)
-    out, fresh = options.out, options.fresh
+    if ray is not None:
+        from dvbench.jobs import run_on_ray
+
+        with _bar(f"{len(cells)} runs on Ray") as report:
+            return run_on_ray(cells, compute, out, address=ray, command=command, fresh=fresh, report=report, tell=_tell)
     records = []
     for number, cell in enumerate(cells, start=1):
         title = f"{number}/{len(cells)} {cell.label} on {cell.protocol}, seed {cell.seed}"
@@ -105,26 +117,17 @@ def run_cells(cells: "Sequence[RunCell]", compute: "Compute", options: argparse.
             record = execute(cell, Place(out), compute, report, command=command, fresh=fresh)
         records.append(record)
         if record.reason:
-            print(f"dvbench: {title}: {record.reason}", file=sys.stderr)
+            _tell(f"{title}: {record.reason}")
     return records
 
 
-def _run_on_ray(
-    cells: "Sequence[RunCell]", compute: "Compute", options: argparse.Namespace, command: str
-) -> "list[Record]":
-    from dvbench.jobs import run_on_ray
+def ray_of(options: argparse.Namespace) -> str | None:
+    """Read the Ray cluster to run on, empty to look for one; None to run here."""
+    return (options.ray_address or "") if options.jobs == "ray" else None
 
-    with _bar(f"{len(cells)} runs on Ray") as report:
-        return run_on_ray(
-            cells,
-            compute,
-            options.out,
-            address=options.ray_address,
-            command=command,
-            fresh=options.fresh,
-            report=report,
-            tell=lambda line: print(f"dvbench: {line}", file=sys.stderr),
-        )
+
+def _tell(line: str) -> None:
+    print(f"dvbench: {line}", file=sys.stderr)
 
 
 def dry_run(cells: "Sequence[RunCell]") -> Any:
