@@ -156,7 +156,7 @@ def _connected(address: str) -> Any:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": variables},
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of this very class where Ray's own processes start too slowly
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise JobsError(f"cannot use Ray at {where or 'this machine'} ({reason}); is `ray start` done there?") from None
     return ray
