@@ -89,20 +89,20 @@ def test_the_gradients_equal_the_float64_reference(shape: tuple[int, int, int, i
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_rounded_only_at_the_end(dtype: torch.dtype) -> None:
-    inputs = make_inputs(1, 7, 5, dtype=dtype)
+    inputs = make_inputs(1, 6, 5, dtype=dtype)
     assert_scan(inputs, False)
     assert_gradients(inputs, True)
 
 
 @pytest.mark.parametrize("absent", [(5,), (6,), (7,), (5, 6, 7)])
 def test_skip_gate_and_bias_can_be_left_out(absent: tuple[int, ...]) -> None:
-    inputs = [None if i in absent else x for i, x in enumerate(make_inputs(1, 7, 3))]
+    inputs = [None if i in absent else x for i, x in enumerate(make_inputs(1, 4, 3))]
     assert_scan(inputs, False)
     assert_gradients(inputs, False)
 
 
 def test_any_strides_are_read_in_place() -> None:
-    u, delta, A, B, C, D, z, bias = make_inputs(2, 7, 6)
+    u, delta, A, B, C, D, z, bias = make_inputs(2, 6, 3)
     turned = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (u, delta, B, C, z)]
     every_second = torch.stack([D, bias], dim=1)
     inputs = [turned[0], turned[1], A.T.contiguous().T, *turned[2:4], every_second[:, 0], turned[4], every_second[:, 1]]
@@ -113,7 +113,7 @@ def test_any_strides_are_read_in_place() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 20.0, 100.0])
 def test_extreme_steps(scale: float) -> None:
-    inputs = make_inputs(1, 9, 4, scale=scale)
+    inputs = make_inputs(1, 6, 4, scale=scale)
     assert_scan(inputs, False)
     assert_gradients(inputs, False, tolerance=1e-5)
 
@@ -135,16 +135,24 @@ def test_nan_is_not_hidden() -> None:
 
 
 def test_gradients_are_the_same_at_every_call() -> None:
-    inputs = make_inputs(1, 9, 18)
+    inputs = make_inputs(1, 5, 17)
     first, second = (selective_scan_triton_backward(inputs[0], *inputs, False) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(("shape", "taps"), [((1, 1, 3), 4), ((2, 37, 70), 4), ((1, 64, 64), 3), ((1, 33, 5), 2)])
-@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "taps", "biased"),
+    [
+        ((1, 1, 3), 4, True),
+        ((2, 37, 70), 4, True),
+        ((1, 32, 64), 3, True),
+        ((1, 33, 5), 2, True),
+        ((1, 5, 2), 4, False),
+    ],
+)
 def test_the_convolution_and_its_gradients_equal_float64(
-    shape: tuple[int, int, int], taps: int, reverse: bool, biased: bool
+    shape: tuple[int, int, int], taps: int, biased: bool, reverse: bool
 ) -> None:
     batch, length, channels = shape
     generator = torch.Generator().manual_seed(length)
