@@ -163,8 +163,8 @@ def _reduced(number: int, runs: Sequence[Record]) -> Table | None:
     margin = chosen.baseline.margin if chosen.baseline else 0
     notes = [
         REDUCED,
-        f"{chosen.models[0]} from scratch on drawn scenes of {chosen.image_size} px whose class is that of one object "
-        "that covers about 1 % of the image. Scores in percent: mean ± standard deviation over seeds.",
+        f"{chosen.models[0]} from scratch on drawn scenes of {chosen.image_size} px, to find one object that "
+        "covers about 1 % of the image. Scores in percent: mean ± standard deviation over seeds.",
         f"Learned: {chosen.select.metric} of every seed at least {margin:g} above the best constant prediction.",
     ]
     return Table(f"Table {number}, reduced: {ablations.TABLES[number]}", columns, body, notes)
