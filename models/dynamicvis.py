@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models import fused
 from models.backbone import Backbone, InputError
 from models.mamba import PathMixer
 from models.position import PositionalEmbedding
@@ -102,7 +103,12 @@ class SelectiveMixer(nn.Module):
         keep: one of so many tokens is kept; 0: no selection.
         config: the model's switches.
         global_tokens: where the global tokens stand; overrides the config's, which channel selection cannot use.
+
+    Attributes:
+        fuse: whether `models.fused` may be used where it can.
     """
+
+    fuse = True
 
     def __init__(self, width: int, keep: int, config: DynamicVisConfig, global_tokens: str) -> None:
         super().__init__()
@@ -114,27 +120,33 @@ class SelectiveMixer(nn.Module):
         self.gate = nn.Linear(width, 1, bias=False) if keep else None
         self.mixer = PathMixer(width, paths=config.paths, merge=config.merge, states=config.states, scan=config.scan)
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int], routes: list[Route] | None = None) -> Tensor:
-        """Mix tokens (batch, N, width) of a map of `grid` rows and columns; appends to `routes` what was kept."""
+    def forward(
+        self, tokens: Tensor, grid: tuple[int, int], routes: list[Route] | None = None, *, overwrite: bool = False
+    ) -> Tensor:
+        """Mix tokens (batch, N, width) of a map of `grid` rows and columns; appends to `routes` what was kept.
+
+        With `overwrite` the result takes the place of `tokens` in memory, for which autograd must be off.
+        """
         if self.gate is None:
-            mixed: Tensor = tokens + self.mixer(tokens)
-            return mixed
+            update: Tensor = self.mixer(tokens)
+            return tokens.add_(update) if overwrite else tokens + update
         scores = self.gate(tokens).squeeze(-1)
         importance = scores.softmax(dim=-1)
         kept = self._select(scores.detach())
         if routes is not None:
             routes.append(Route(importance, kept, grid))
+        if overwrite and self.fuse and self.global_tokens != "mid" and fused.usable(tokens):
+            return self._mix_fused(tokens, kept, importance, grid)
         index = kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
-        chosen = tokens.gather(1, index)
-        update = self._mix(chosen, tokens, grid)
+        update = self._mix(tokens, index, grid)
         weights = importance.unsqueeze(-1)
         if self.weigh_dropped:
             update *= weights.gather(1, kept.unsqueeze(-1))
-            mixed = tokens * (1 + weights)
+            mixed = tokens.mul_(1 + weights) if overwrite else tokens * (1 + weights)
             return mixed.scatter_add_(1, index, update)
-        update += chosen
+        update += tokens.gather(1, index)
         update *= weights.gather(1, kept.unsqueeze(-1))
-        return tokens.scatter_add(1, index, update)
+        return tokens.scatter_add_(1, index, update) if overwrite else tokens.scatter_add(1, index, update)
 
     def _select(self, scores: Tensor) -> Tensor:
         """Return the indices of the k highest scores, highest first; equal scores in the order of the map."""
@@ -146,22 +158,49 @@ class SelectiveMixer(nn.Module):
             scores = scores - self.noise_scale * torch.empty_like(scores).exponential_().log()
         return scores.sort(dim=-1, descending=True, stable=True).indices[:, :k]
 
-    def _mix(self, chosen: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Mix the chosen tokens with global tokens among them; returns the chosen tokens' outputs only."""
+    def _mix(self, tokens: Tensor, index: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Mix the tokens at `index` with global tokens among them; returns the chosen tokens' outputs only."""
+        k, place = index.shape[1], self.global_tokens
         mixed: Tensor
-        if self.global_tokens == "none":
-            mixed = self.mixer(chosen)
+        if place == "none":
+            mixed = self.mixer(tokens.gather(1, index))
             return mixed
-        count = self.global_count or grid[0]
-        pooled = F.adaptive_avg_pool1d(tokens.transpose(1, 2), count).transpose(1, 2)
-        k = chosen.shape[1]
-        if self.global_tokens == "mid":
-            half = k // 2
-            mixed = self.mixer(torch.cat([chosen[:, :half], pooled, chosen[:, half:]], dim=1))
+        pooled = self._pooled(tokens, grid)
+        count = pooled.shape[1]
+        half = k // 2 if place == "mid" else 0  # how many chosen tokens stand before the global ones
+        ending = [pooled] if place == "head_tail" else []
+        # Nothing holds the sequence once it is projected, so that its memory is free while the paths run.
+        mixed = self.mixer.mix(
+            self.mixer.project(
+                torch.cat(
+                    [tokens.gather(1, index[:, :half]), pooled, tokens.gather(1, index[:, half:]), *ending], dim=1
+                )
+            )
+        )
+        if half:
             return torch.cat([mixed[:, :half], mixed[:, half + count :]], dim=1)
-        tail = [pooled] if self.global_tokens == "head_tail" else []
-        mixed = self.mixer(torch.cat([pooled, chosen, *tail], dim=1))
         return mixed[:, count : count + k]
+
+    def _mix_fused(self, tokens: Tensor, kept: Tensor, importance: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Do in place, with the kernels of `models.fused`, what `forward` does with the tokens that are kept."""
+        norm, k = self.mixer.norm, kept.shape[1]
+        pooled = None if self.global_tokens == "none" else self._pooled(tokens, grid)
+        count = 0 if pooled is None else pooled.shape[1]
+        assert norm.eps is not None
+        sequence = fused.gather_norm(tokens, kept, pooled, self.global_tokens == "head_tail", norm.weight, norm.eps)
+        update = self.mixer.mix(self.mixer.mamba.in_proj(sequence))[:, count : count + k]
+        if self.weigh_dropped:
+            tokens.mul_(1 + importance.unsqueeze(-1))
+        fused.add_kept(tokens, kept, importance, update, not self.weigh_dropped)
+        return tokens
+
+    def _pooled(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the global tokens: means over as many parts of the map."""
+        count = self.global_count or grid[0]
+        if tokens.shape[1] % count == 0:  # equal parts need no transposed copy
+            parts: Tensor = tokens.unflatten(1, (count, -1))
+            return parts.mean(dim=2)
+        return F.adaptive_avg_pool1d(tokens.transpose(1, 2), count).transpose(1, 2)
 
 
 class ChannelMixer(nn.Module):
@@ -187,7 +226,9 @@ class ChannelMixer(nn.Module):
         image = tokens.transpose(1, 2).reshape(batch, width, *grid)
         small = F.interpolate(image, size=(self.side, self.side), mode="bilinear", align_corners=False)
         small = F.silu(self.reduce(small)).flatten(2)
-        small = self.mixer(small, (width, 1)).reshape(batch, width, self.side, self.side)
+        small = self.mixer(small, (width, 1), overwrite=not torch.is_grad_enabled()).reshape(
+            batch, width, self.side, self.side
+        )
         large = F.interpolate(small, size=grid, mode="bilinear", align_corners=False)
         large = F.silu(self.expand(large)).flatten(2).transpose(1, 2)
         return (tokens + large) / 2
@@ -211,9 +252,12 @@ class Block(nn.Module):
             else None
         )
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int], routes: list[Route] | None = None) -> Tensor:
-        """Mix tokens (batch, N, width) of a map of `grid` rows and columns."""
-        mixed: Tensor = tokens if self.spatial is None else self.spatial(tokens, grid, routes)
+    def forward(
+        self, tokens: Tensor, grid: tuple[int, int], routes: list[Route] | None = None, *, overwrite: bool = False
+    ) -> Tensor:
+        """Mix tokens (batch, N, width) of a map of `grid` rows and columns; `overwrite` as for `SelectiveMixer`."""
+        overwrite = overwrite and not self.parallel  # where both sides read the tokens
+        mixed = tokens if self.spatial is None else self.spatial(tokens, grid, routes, overwrite=overwrite)
         if self.channel is not None and self.parallel:
             mixed = (mixed + self.channel(tokens, grid)) / 2
         elif self.channel is not None:
@@ -239,15 +283,16 @@ class Stage(nn.Module):
 
     def forward(self, image: Tensor, position: PositionalEmbedding | None, routes: list[Route] | None = None) -> Tensor:
         """Turn a map (batch, previous width, height, width) into the stage's, at a half or quarter of its sides."""
-        image = self.merge(image)
+        overwrite = not torch.is_grad_enabled()  # this stage's tokens are its own
+        image = self.merge(image.contiguous(memory_format=torch.channels_last))
         batch, width, *sides = image.shape
         grid = (sides[0], sides[1])
         tokens = self.merge_norm(image.flatten(2).transpose(1, 2))
         del image  # free it before the blocks need memory
         if position is not None:
-            tokens = position(tokens, grid)
+            tokens = position(tokens, grid, overwrite=overwrite)
         for block in self.blocks:
-            tokens = block(tokens, grid, routes)
+            tokens = block(tokens, grid, routes, overwrite=overwrite)
         return self.norm(tokens).transpose(1, 2).reshape(batch, width, *grid)  # type: ignore[no-any-return]
 
 
@@ -280,7 +325,7 @@ class DynamicVis(Backbone):
         """
         self.check(image)
         maps: list[Tensor] = []
-        current = image.contiguous(memory_format=torch.channels_last)
+        current = image
         for index, stage in enumerate(self.stages):
             kept: list[Route] | None = None
             if routes is not None:
@@ -296,3 +341,9 @@ class DynamicVis(Backbone):
         for module in self.modules():
             if isinstance(module, SelectiveMixer):
                 module.noise_scale = scale
+
+    def set_fused(self, on: bool) -> None:
+        """Let every block use the fused kernels of `models.fused` where they work, as they do by default, or not."""
+        for module in self.modules():
+            if isinstance(module, SelectiveMixer):
+                module.fuse = on

@@ -14,7 +14,9 @@ PATHS = ("forward", "reverse", "shuffle")
 MERGES = ("mean", "gate")
 
 
-def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False) -> Tensor:
+def causal_conv(
+    sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False, out: Tensor | None = None
+) -> Tensor:
     """Convolve each channel along time, seeing only past steps (future steps for `reverse`).
 
     Written as one multiply-add for each tap: in this layout several times faster than a grouped `conv1d`.
@@ -24,6 +26,7 @@ def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool
         weight: (channels, 1, taps), the last tap meets the current step, as in a causal `nn.Conv1d`.
         bias: (channels).
         reverse: run from the last step to the first. Outputs stay at their steps.
+        out: where the result goes, of `sequence`'s shape; may be `sequence` itself. Only without gradients.
 
     Returns:
         Like `sequence`.
@@ -32,18 +35,23 @@ def causal_conv(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool
     past = taps - 1
     padded = F.pad(sequence, (0, 0, 0, past) if reverse else (0, 0, past, 0))
     kernel = weight[:, 0].T.contiguous()
-    output = torch.addcmul(bias, padded[:, past : past + length], kernel[0 if reverse else past])
+    output = torch.addcmul(bias, padded[:, past : past + length], kernel[0 if reverse else past], out=out)
     for tap in range(past):
         output.addcmul_(padded[:, tap : tap + length], kernel[past - tap if reverse else tap])
     return output
 
 
-def causal_conv_silu(sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False) -> Tensor:
-    """Return the SiLU of `causal_conv`: in one kernel on a GPU on which Triton works, step by step elsewhere."""
+def causal_conv_silu(
+    sequence: Tensor, weight: Tensor, bias: Tensor, *, reverse: bool = False, out: Tensor | None = None
+) -> Tensor:
+    """Return the SiLU of `causal_conv`: in one kernel on a GPU on which Triton works, step by step elsewhere.
+
+    The kernel leaves `out` alone: its programs run at once, and may not overwrite what their neighbours read.
+    """
     if triton_conv.runs_on(sequence):
         fused: Tensor = triton_conv.causal_conv_silu(sequence, weight, bias, reverse)
         return fused
-    return F.silu(causal_conv(sequence, weight, bias, reverse=reverse), inplace=True)
+    return F.silu(causal_conv(sequence, weight, bias, reverse=reverse, out=out), inplace=True)
 
 
 class Direction(nn.Module):
@@ -68,19 +76,21 @@ class Direction(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1, states + 1, dtype=torch.float32).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
 
-    def run(self, x: Tensor, z: Tensor, *, reverse: bool = False) -> Tensor:
+    def run(self, x: Tensor, z: Tensor, *, reverse: bool = False, overwrite: bool = False) -> Tensor:
         """Run along a sequence.
 
         Args:
             x: (batch, length, inner).
             z: like `x`, the gate before its SiLU.
             reverse: run from the last step to the first. Outputs stay at their steps.
+            overwrite: nobody needs `x` any more, so its memory may be used; only without gradients.
 
         Returns:
             Like `x`, still to go through an output projection.
         """
         assert self.conv1d.bias is not None
-        u = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse)
+        out = x if overwrite else None
+        u = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, reverse=reverse, out=out)
         dt, B, C = self.x_proj(u).split([self.rank, self.states, self.states], dim=-1)
         delta = F.linear(dt, self.dt_proj.weight)  # its bias is added inside the scan, in float32
         A = decay(self.A_log)
@@ -172,16 +182,27 @@ class PathMixer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mix tokens (batch, length, width) along their order; returns the same shape, without the residual."""
-        x, z = self.mamba.in_proj(self.norm(tokens)).chunk(2, dim=-1)
+        return self.mix(self.project(tokens))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Normalise and project tokens (batch, length, width) to (batch, length, 2 inner): what all paths share."""
+        projected: Tensor = self.mamba.in_proj(self.norm(tokens))
+        return projected
+
+    def mix(self, projected: Tensor) -> Tensor:
+        """Run the paths on what `project` returned, which is overwritten where autograd is off, and merge them."""
+        x, z = projected.chunk(2, dim=-1)
         if self.gate is None:
-            mean: Tensor = self.mamba.out_proj(total(self._path(path, x, z) for path in self.paths))
+            free = not torch.is_grad_enabled()
+            outputs = (self._path(path, x, z, overwrite=free and path == self.paths[-1]) for path in self.paths)
+            mean: Tensor = self.mamba.out_proj(total(outputs))
             return mean.div_(len(self.paths))
         out: Tensor = self.mamba.out_proj(self._gated([self._path(path, x, z) for path in self.paths], self.gate))
         return out
 
-    def _path(self, path: str, x: Tensor, z: Tensor) -> Tensor:
+    def _path(self, path: str, x: Tensor, z: Tensor, *, overwrite: bool = False) -> Tensor:
         if path != "shuffle":
-            return self.mamba.run(x, z, reverse=path == "reverse")
+            return self.mamba.run(x, z, reverse=path == "reverse", overwrite=overwrite)
         order = torch.randperm(x.shape[1], device=x.device)
         return self.mamba.run(x[:, order], z[:, order])[:, order.argsort()]
 

@@ -22,11 +22,11 @@ class PositionalEmbedding(nn.Module):
         self.side = side
         self.weight = nn.Parameter(torch.zeros(1, side * side, width))
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Add positions to tokens (batch, rows x columns, width)."""
-        if grid == (self.side, self.side):
-            return tokens + self.weight
-        return tokens + resize_position(self.weight, grid).to(tokens.dtype)
+    def forward(self, tokens: Tensor, grid: tuple[int, int], *, overwrite: bool = False) -> Tensor:
+        """Add positions to tokens (batch, rows x columns, width), in place if `overwrite`, without gradients only."""
+        unchanged = grid == (self.side, self.side)
+        positions = self.weight if unchanged else resize_position(self.weight, grid).to(tokens.dtype)
+        return tokens.add_(positions) if overwrite else tokens + positions
 
 
 def resize_position(embedding: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -27,7 +27,7 @@ def selective_scan_mamba_ssm(
 
     The kernel wants time innermost and knows one direction, so inputs are transposed, and flipped for `reverse`.
     """
-    out, _, *gated = _kernel().fwd(*_operands(u, delta, A, B, C, D, z, delta_bias, reverse), SOFTPLUS)
+    out, _, *gated = kernel().fwd(*operands(u, delta, A, B, C, D, z, delta_bias, reverse), SOFTPLUS)
     return _time_first(out if z is None else gated[0], reverse)
 
 
@@ -60,11 +60,11 @@ def selective_scan_mamba_ssm_backward(
     Returns:
         The gradients of u, delta, A, B, C, D, z and delta_bias, each like its input; None for inputs that are None.
     """
-    operands = _operands(u, delta, A, B, C, D, z, delta_bias, reverse)
-    out, states, *_ = _kernel().fwd(*operands, SOFTPLUS)
+    given = operands(u, delta, A, B, C, D, z, delta_bias, reverse)
+    out, states, *_ = kernel().fwd(*given, SOFTPLUS)
     to_out = _time_last(grad.to(u.dtype), reverse)
-    to_u, to_delta, to_A, to_B, to_C, to_D, to_bias, *to_z = _kernel().bwd(
-        *operands, to_out, states, out, None, SOFTPLUS, False
+    to_u, to_delta, to_A, to_B, to_C, to_D, to_bias, *to_z = kernel().bwd(
+        *given, to_out, states, out, None, SOFTPLUS, False
     )
     found = (
         (_time_first(to_u, reverse), u),
@@ -79,13 +79,14 @@ def selective_scan_mamba_ssm_backward(
     return [None if like is None or value is None else value.to(like.dtype) for value, like in found]
 
 
-def _kernel() -> Any:
+def kernel() -> Any:
+    """Return the compiled extension, with its `fwd` and `bwd`."""
     import selective_scan_cuda  # noqa: PLC0415 (optional, and slow to import)
 
     return selective_scan_cuda
 
 
-def _operands(
+def operands(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
