@@ -22,12 +22,12 @@ from reports.ledger import write_atomically
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
 _MARKERS = ("o", "s", "^", "D", "v", "P")  # fewer than the colours, so that a ninth model still looks like no other
 _MARK_STEP = 0.06  # height of one out-of-memory mark, as a share of the axes
-_INK, PALE_INK, GRID = "#222222", "#595959", "#E3E3E3"
+INK, PALE_INK, GRID = "#222222", "#595959", "#E3E3E3"
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
-    "axes.edgecolor": _INK,
+    "axes.edgecolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.titlesize": 11,

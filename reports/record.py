@@ -14,6 +14,15 @@ How: TypeAlias = Literal["measured", "counted", "predicted", "estimated"]
 SCHEMA = 1
 """Version of the record's layout; a record of another version is refused, never guessed at."""
 
+KINDS: Mapping[str, str] = {
+    "matmul": "matrix products",
+    "convolution": "convolutions, the causal one of Mamba included",
+    "attention": "fused attention",
+    "scan": "selective scans",
+    "elementwise": "all other ops: one element at a time, or moving data",
+}
+"""Kinds of ops that the roofline tells apart: name -> what belongs to it."""
+
 MEASURES: Mapping[str, tuple[str, str]] = {
     "parameters": ("1", "numbers in the weights, the classifier included"),
     "weight_bytes": ("B", "storage of those weights"),
@@ -35,6 +44,21 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "cuda_reserved_peak_bytes": ("B", "peak that torch's caching allocator takes from the GPU"),
     "max_batch_size": ("1", "largest batch that fits, in images"),
     "tokens_kept": ("1", "tokens that the selection keeps over all stages; the note gives them per stage"),
+    "bytes_moved": ("B", "what the ops of one forward pass read and write, each operand once"),
+    **{
+        f"{kind}_{quantity}": (unit, f"{about}: {meaning}")
+        for kind, about in KINDS.items()
+        for quantity, unit, meaning in (
+            ("flops", "FLOP", "its share of flops"),
+            ("bytes", "B", "its share of bytes_moved"),
+            ("ms", "ms", "its ops' own time in one forward pass, by torch's profiler"),
+        )
+    },
+    "forward_error": ("1", "relative error of a scan's output against the reference in float64"),
+    "backward_error": ("1", "the largest relative error of a scan's gradients against the reference in float64"),
+    "output_error": ("1", "relative error of a variant's logits against the plain path's"),
+    "peak_flops": ("FLOP/s", "the device's ceiling: a large matrix product in the same run"),
+    "peak_bandwidth": ("B/s", "the device's ceiling: a large triad a = b + s c in the same run"),
 }
 """The profiler's measures: name -> (unit, meaning). Unit "1" is a plain count."""
 

@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import rasterio
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 from torch import Tensor
 
 Fit = Literal["resize", "crop"]
@@ -118,7 +114,7 @@ def load_scene(path: str | Path, resolution: int, *, fit: Fit = "resize", bands:
             pixels, notes = read(_Request(path, resolution, fit, bands))
     except SceneError:
         raise
-    except (OSError, RasterioError, ValueError, SyntaxError, EOFError, struct.error) as error:  # Pillow raises them all
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:  # Pillow raises them all
         reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise SceneError(f"{path} cannot be read ({reason}); give an intact PNG, JPEG or GeoTIFF") from error
     image, stretch = _to_uint8(path, pixels)
@@ -133,14 +129,22 @@ def _is_raster(path: Path) -> bool:
 
 
 def _read_raster(request: _Request) -> tuple[MaskedArray, list[str]]:
+    # A machine that only measures reads the embedded JPEG, and need not have rasterio.
+    import rasterio  # noqa: PLC0415
+    from rasterio.enums import ColorInterp, Resampling  # noqa: PLC0415
+    from rasterio.windows import Window  # noqa: PLC0415
+
     path, side = request.path, request.resolution
-    with rasterio.open(path) as dataset:
-        if ColorInterp.palette in dataset.colorinterp:
-            raise SceneError(f"{path} holds palette indices; expand them to RGB first (gdal_translate -expand rgb)")
-        plan = _plan(request, (dataset.width, dataset.height), dataset.count)
-        window = Window(plan.box[0], plan.box[1], side, side) if plan.box else None
-        shape = (3, side, side)
-        pixels = dataset.read(plan.bands, window=window, out_shape=shape, resampling=Resampling.cubic, masked=True)
+    try:
+        with rasterio.open(path) as dataset:
+            if ColorInterp.palette in dataset.colorinterp:
+                raise SceneError(f"{path} holds palette indices; expand them to RGB first (gdal_translate -expand rgb)")
+            plan = _plan(request, (dataset.width, dataset.height), dataset.count)
+            window = Window(plan.box[0], plan.box[1], side, side) if plan.box else None
+            shape = (3, side, side)
+            pixels = dataset.read(plan.bands, window=window, out_shape=shape, resampling=Resampling.cubic, masked=True)
+    except rasterio.errors.RasterioError as error:
+        raise OSError(str(error)) from (error.__cause__ or error)
     if np.iscomplexobj(pixels):
         raise SceneError(f"{path} holds complex numbers; convert it to amplitude first")
     return np.ma.masked_invalid(np.moveaxis(pixels, 0, -1), copy=False), plan.notes

@@ -6,8 +6,9 @@ total of fvcore: multiply-adds of the published two-pass graph, norms included, 
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from dvbench.profile.traffic import bytes_moved
 from models.dynamicvis import DynamicVis, Routes
 from models.mamba import PathMixer
 
@@ -35,7 +37,7 @@ ELEMENTWISE = {
     *(aten.view, aten._unsafe_view, aten.transpose, aten.t, aten.permute, aten.squeeze, aten.unsqueeze, aten.expand),
     *(aten.slice, aten.select, aten.split, aten.split_with_sizes, aten.unbind, aten.as_strided, aten.as_strided_),
     *(aten.ne, aten.eq, aten.masked_fill, aten.arange, aten.full, aten.ones, aten.new_empty, aten.empty_like),
-    *(aten.new_zeros, aten.randperm, aten.exp),
+    *(aten.new_zeros, aten.randperm, aten.exp, aten.topk, aten.flip, aten.scatter, aten.zeros_like),
 }  # fmt: skip
 
 
@@ -55,6 +57,7 @@ class Counts:
         live_bytes: largest sum of bytes of tensors that exist at one time, weights and input included. Workspace inside
             an op is not seen.
         tokens_kept: for DynamicVis, tokens kept in each stage, else empty.
+        bytes_moved: bytes read and written, by operator; see `dvbench.profile.traffic`.
     """
 
     parameters: int
@@ -63,6 +66,7 @@ class Counts:
     paper_flops: int
     live_bytes: int
     tokens_kept: tuple[int, ...]
+    bytes_moved: dict[str, int] = field(default_factory=dict)
 
     @property
     def total_flops(self) -> int:
@@ -95,7 +99,9 @@ def count(
         image = torch.empty(batch, 3, resolution, resolution, dtype=dtype)
     projections: list[int] = []
     handles = [
-        mixer.register_forward_pre_hook(lambda module, args: projections.append(_repeated_projections(module, args[0])))
+        mixer.mamba.in_proj.register_forward_pre_hook(
+            lambda _, args, mixer=mixer: projections.append(_repeated_projections(mixer, args[0]))
+        )
         for mixer in model.modules()
         if isinstance(mixer, PathMixer)
     ]
@@ -113,6 +119,7 @@ def count(
         paper_flops=paper.get_total_flops() // 2 + sum(projections),
         live_bytes=watch.peak,
         tokens_kept=_tokens_kept(model, image),
+        bytes_moved=dict(watch.moved),
     )
 
 
@@ -187,11 +194,12 @@ def batch_within(room: int, live_bytes: Callable[[int], int]) -> int:
 
 
 class _Watch(TorchDispatchMode):
-    """Follows which storages are alive after each op, and refuses ops that nobody could count."""
+    """Follows which storages are alive after each op and what it moves, and refuses ops that nobody could count."""
 
     def __init__(self, start: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
+        self.moved: Counter[str] = Counter()
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self._see(start)
 
@@ -203,6 +211,7 @@ class _Watch(TorchDispatchMode):
                 "register a formula or add it to dvbench.profile.counters.ELEMENTWISE"
             )
         out = func(*args, **(kwargs or {}))
+        self.moved[str(op)] += bytes_moved(func, args, kwargs, out)
         self._see([t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, Tensor)])
         return out
 

@@ -12,6 +12,7 @@ from dvbench.environment import environment
 from dvbench.profile.clock import synchronizer, time_once, warm_up
 from dvbench.profile.counters import fvcore_macs
 from dvbench.profile.memory import CudaPeaks, ResidentPeak, allocator_peak
+from dvbench.profile.roofline import ceilings, seconds_by_kind
 from models.scan import choose
 from models.weights import load_weights
 from models.zoo import build_classifier
@@ -113,6 +114,16 @@ class Subject:
         finally:
             torch.cuda.empty_cache()
         return True
+
+    def roofline(self) -> dict[str, Measure]:
+        """Measure the time of each kind of op, and the ceilings of the device."""
+        flops, bandwidth = ceilings(self.cell.device, DTYPES[self.cell.dtype])
+        times = seconds_by_kind(self.forward, self.cell.device)
+        return {
+            **{f"{kind}_ms": Measure(1e3 * seconds, "ms", "measured") for kind, seconds in times.items()},
+            "peak_flops": Measure(flops, "FLOP/s", "measured"),
+            "peak_bandwidth": Measure(bandwidth, "B/s", "measured"),
+        }
 
     def fvcore(self) -> dict[str, int]:
         """Count multiply-adds with fvcore, by operator; see `dvbench.profile.counters.fvcore_macs`."""

@@ -23,6 +23,7 @@ from dvbench.isolate import IsolatedFailure, Worker
 from dvbench.profile.clock import rounds_wanted, synchronizer, time_once
 from dvbench.profile.counters import Counts, batch_within, count, largest_batch
 from dvbench.profile.memory import available_bytes
+from dvbench.profile.roofline import work_by_kind
 from dvbench.profile.subject import DTYPES, Subject
 from models.zoo import build_classifier
 from reports.ledger import Ledger
@@ -37,7 +38,7 @@ FEWEST = 3  # an interrupted cell with so many samples, or all it wanted, is kep
 FVCORE_SIDE = 512  # fvcore traces a real forward pass, so only small images are cross-checked
 
 Tell = Callable[[str], None]
-_STATUS = {"oom": Status.OOM, "timeout": Status.TIMEOUT, "crashed": Status.CRASHED, "error": Status.ERROR}
+STATUS = {"oom": Status.OOM, "timeout": Status.TIMEOUT, "crashed": Status.CRASHED, "error": Status.ERROR}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Plan:
         repeat: samples of each cell; None lets `rounds_wanted` choose.
         resume: take over records of the same identity instead of measuring again.
         max_batch: also search the largest batch.
+        roofline: also take what the roofline needs: work and time by kind of op, and the device's ceilings.
         dry_run: exact counts only; nothing runs and nothing is written.
     """
 
@@ -60,6 +62,7 @@ class Plan:
     repeat: int | None = None
     resume: bool = False
     max_batch: bool = False
+    roofline: bool = False
     dry_run: bool = False
 
 
@@ -89,6 +92,7 @@ def counted(counts: Counts) -> dict[str, Measure]:
         "flops": Measure(counts.total_flops, "FLOP", "counted", note=_listed(counts.flops)),
         "paper_flops": Measure(counts.paper_flops, "MAC", "counted"),
         "live_bytes": Measure(counts.live_bytes, "B", "counted"),
+        "bytes_moved": Measure(sum(counts.bytes_moved.values()), "B", "counted", note=_listed(counts.bytes_moved)),
     }
     if counts.tokens_kept:
         per_stage = ", ".join(map(str, counts.tokens_kept))
@@ -174,7 +178,9 @@ class _Group:
         """Return the record to be taken over, which must hold all that the plan asks for."""
         found = self.ledger.find(identity) if self.plan.resume and not self.plan.dry_run else None
         lacks_batch = found and found.status == Status.OK and "max_batch_size" not in found.measures
-        return None if self.plan.max_batch and lacks_batch else found
+        lacks_roofline = found and found.status == Status.OK and "peak_flops" not in found.measures
+        lacks = (self.plan.max_batch and lacks_batch) or (self.plan.roofline and lacks_roofline)
+        return None if lacks else found
 
     def _guard(self, run: _Run, step: Callable[[], None]) -> None:
         """Do a step of a cell that has not ended; a failure ends that cell alone."""
@@ -184,7 +190,7 @@ class _Group:
         try:
             step()
         except IsolatedFailure as failure:
-            run.ended = (_STATUS[failure.kind], failure.reason)
+            run.ended = (STATUS[failure.kind], failure.reason)
         finally:
             run.spent_s += time.monotonic() - start
 
@@ -249,6 +255,9 @@ class _Group:
         if self.plan.max_batch:
             self.tell(f"{cell.resolution} px · {cell.label} · largest batch")
             run.measures["max_batch_size"] = self._largest_batch(cell, worker)
+        if self.plan.roofline:
+            self.tell(f"{cell.resolution} px · {cell.label} · roofline")
+            run.measures |= work_by_kind(counts_of(cell)) | worker.call("roofline", timeout=self.plan.budget_s)
         if cell.resolution <= FVCORE_SIDE and not cell.device.startswith("cuda"):
             self.tell(f"{cell.resolution} px · {cell.label} · fvcore")
             by_operator = worker.call("fvcore", timeout=self.plan.budget_s)

@@ -78,6 +78,7 @@ def plan_of(options: argparse.Namespace, *, resume: bool | None = None, max_batc
         repeat=options.repeat,
         resume=options.resume if resume is None else resume,
         max_batch=options.max_batch if max_batch is None else max_batch,
+        roofline=getattr(options, "roofline", False),
         dry_run=options.dry_run,
     )
 

@@ -1,6 +1,7 @@
 """`dvbench profile`."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvbench.verbs.common import Subparsers, UsageError, add_verb, print_tables, wrote
@@ -8,6 +9,7 @@ from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of
 
 if TYPE_CHECKING:
     from dvbench.cell import Cell
+    from reports.record import Record
 
 MODELS = ("resnet101", "vit_b16", "dynamicvis_b_dense", "dynamicvis_b")
 
@@ -18,6 +20,8 @@ def profile(options: argparse.Namespace) -> int:
 
     from dvbench.profile.summary import counts, summary
 
+    if options.roofline and options.dry_run:
+        raise UsageError("--roofline times what it counts: leave out --dry-run")
     template, plan = template_cell(options), plan_of(options)
     if options.weights:
         template = _weighted(template, options)
@@ -33,7 +37,21 @@ def profile(options: argparse.Namespace) -> int:
     if not plan.dry_run:
         wrote(*table.write(options.out, "profile"))
     print_tables(table)
+    if plan.roofline:
+        _roofline(records, options.out)
     return exit_code(records)
+
+
+def _roofline(records: "list[Record]", out: Path) -> None:
+    """Draw the roofline as a table and a plot."""
+    from dvbench.profile.roofline import CAPTION, points, roofline_table, roofs
+    from reports.plot import save
+    from reports.roofline import roofline_plot
+
+    table = roofline_table(records)
+    print_tables(table)
+    figure = roofline_plot(points(records), roofs(records), title="Roofline", caption=CAPTION)
+    wrote(*table.write(out, "roofline"), *save(figure, out, "roofline"))
 
 
 def _weighted(template: "Cell", options: argparse.Namespace) -> "Cell":
@@ -60,6 +78,7 @@ def add_to(verbs: Subparsers) -> None:
         "  dvbench profile --res 2048                        on the real 2048 x 2048 scene\n"
         "  dvbench profile --model dynamicvis_b swin_t --res 128 256 512 --repeat 10\n"
         "  dvbench profile --res 16384 --dry-run             exact counts, in seconds\n"
+        "  dvbench profile --model dynamicvis_b --roofline   what it reaches of the device, by kind of op\n"
         "  dvbench profile --image scene.tif --bands 4,3,2   your own image\n",
     )
     sub.add_argument("--model", nargs="+", metavar="M", help=f"models (default: {' '.join(MODELS)}); see dvbench list")
@@ -69,5 +88,8 @@ def add_to(verbs: Subparsers) -> None:
     sub.add_argument("--attention", nargs="+", choices=["sdpa", "eager"], help="how attention runs (default: both)")
     sub.add_argument("--weights", metavar="FILE", help="weights of the one model: a path or hf://owner/repository/file")
     sub.add_argument("--max-batch", action="store_true", help="also find the largest batch (predicted on a CPU)")
+    sub.add_argument(
+        "--roofline", action="store_true", help="also the share of the device's measured speed and bandwidth reached"
+    )
     sub.add_argument("--resume", action="store_true", help="take over what an earlier run has measured here")
     condition_options(sub)
