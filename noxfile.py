@@ -99,6 +99,13 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
+@nox.session(name="bench-gpu")
+def bench_gpu(session: nox.Session) -> None:
+    """Check and measure all that needs a GPU, in under ten minutes; options of `dvbench gpu` go behind `--`."""
+    install(session)
+    session.run("dvbench", "gpu", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Compare speeds as ratios within one run; the figures go to reports/out/bench.json."""

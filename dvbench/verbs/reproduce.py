@@ -96,7 +96,7 @@ def _measure(names: Sequence[str], options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Draw tables and figures again from records, running nothing."""
-    return _draw_all(_targets(options.target), options.out)
+    return _draw_all(_targets(options.target), options.out, options.records)
 
 
 def _targets(names: Sequence[str]) -> list[str]:
@@ -108,14 +108,16 @@ def _targets(names: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _draw_all(names: Sequence[str], out: Path) -> int:
+def _draw_all(names: Sequence[str], out: Path, folder: Path | None = None) -> int:
     from dvbench.reproduce import draw
     from reports.ledger import Ledger
 
-    ledger = Ledger(out / "records")
+    ledger = Ledger(folder or out / "records")
     records = ledger.records()
     for problem in ledger.problems:
         print(f"dvbench: {problem}", file=sys.stderr)
+    if folder and not records:
+        raise UsageError(f"{folder} holds no records: measure on that machine and copy them there, see docs/gpu.md")
     for name in names:
         tables, written = draw(name, records, out)
         print_tables(*tables)
@@ -167,7 +169,15 @@ def add_to(verbs: Subparsers) -> None:
         "report",
         report,
         "draw tables and figures again from records, running nothing",
-        "  dvbench report all\n  dvbench report table14 --out reports/out\n",
+        "  dvbench report all\n"
+        "  dvbench report table14 --out reports/out\n"
+        "  dvbench report table14 figure20 --records reports/records/nvidia-h200    another machine's, if committed\n",
     )
     sub.add_argument("target", nargs="*", default=["all"], metavar="TARGET", help="as for reproduce (default: all)")
+    sub.add_argument(
+        "--records",
+        type=Path,
+        metavar="DIR",
+        help="records to draw from, such as another machine's (default: OUT/records)",
+    )
     out_option(sub)
