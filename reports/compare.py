@@ -31,7 +31,7 @@ class Comparison:
         relative: ``difference / paper``; None unless there are both and the paper's is not zero.
         verdict: What follows.
         reason: Why the two are not comparable, or why ours is missing; else empty.
-        source: Where ours comes from.
+        source: Where ours comes from: the first 12 digits of records' identities, separated by blanks, or a word.
     """
 
     row: str

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,14 @@ from matplotlib.figure import Figure
 
 from dvbench.accuracy.tables import newest
 from dvbench.data import catalog
-from dvbench.run.gallery import Arrays, read_examples
 from reports import pictures
 from reports.pictures import Example
 from reports.plot import PlotError
 from reports.record import Record
 from tasks import protocol
+
+if TYPE_CHECKING:
+    from dvbench.run.gallery import Arrays
 
 SURE = 0.3  # score from which the paper draws a detection
 SURE_REDUCED = 0.15  # after so little training, scores are low
@@ -108,6 +111,8 @@ def _embeddings(folders: dict[str, Path], dataset: str, title: str) -> Figure:
 
 
 def _predictions(folders: dict[str, Path], dataset: str, title: str) -> Figure:
+    from dvbench.run.gallery import read_examples  # noqa: PLC0415 (imports Lightning and torchvision: seconds)
+
     card = catalog.entry(dataset).card
     kept = {model: read_examples(folder / "examples.npz") for model, folder in folders.items()}
     first = next(iter(kept.values()))
@@ -123,13 +128,13 @@ def _predictions(folders: dict[str, Path], dataset: str, title: str) -> Figure:
     return pictures.classified(examples, title=title, classes=card.classes)
 
 
-def _example(arrays: Arrays, found: dict[str, Arrays]) -> Example:
+def _example(arrays: "Arrays", found: "dict[str, Arrays]") -> Example:
     renamed = {"bbox_xyxy": "boxes", "label": "labels"}
     truth = {renamed.get(name, name): value for name, value in _named(arrays, "true_").items()}
     return Example(np.moveaxis(arrays["image"], -3, -1), truth, found)
 
 
-def _named(arrays: Arrays, prefix: str) -> Arrays:
+def _named(arrays: "Arrays", prefix: str) -> "Arrays":
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 

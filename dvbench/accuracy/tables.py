@@ -1,7 +1,7 @@
 """Tables 2 to 12 from records: every row of the paper, ours beside it where it was run, and reduced runs apart."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dvbench.accuracy.cells import stand_in
 from dvbench.accuracy.rows import TABLES, Benchmark, Ours, benchmarks, printed, score
@@ -42,27 +42,45 @@ def newest(records: Sequence[Record]) -> list[Record]:
     return list(found.values())
 
 
+def compared(number: int, records: Sequence[Record]) -> list[Comparison]:
+    """Return a table of the paper number by number, beside our runs at full scale.
+
+    Args:
+        number: 2 to 12.
+        records: oldest first; the newest of each run counts.
+    """
+    return [one for _, _, found in _lines(number, newest(records)) for one in found]
+
+
 def _beside(number: int, runs: Sequence[Record]) -> Table:
     datasets = benchmarks(number)
-    body, sources = [], set()
-    for name, line, ours in printed(number):
-        cells, verdicts, reason = [], [], ""
-        for benchmark in datasets:
-            group = _runs_of(benchmark, ours, runs)
-            reason = reason or _reason(ours, group)
-            for column in benchmark.columns:
-                found = _compared(name, column, line, benchmark, group, reason)
-                verdicts.append(found.verdict)
-                cells.append(f"{line[column]} | {spread(group, score(benchmark, column, line))}".rstrip(" |"))
-            sources |= {f"{run.environment['hardware']}, {run.created[:10]}" for run in group}
-        body.append([name, *cells, worst(verdicts), reason])
+    body = []
+    sources: set[str] = set()
+    for name, cells, found in _lines(number, runs):
+        reason = next((one.reason for one in found if one.reason), "")
+        body.append([name, *cells, worst([one.verdict for one in found]), reason])
+        sources |= {source for one in found for source in one.source.split()}
+    taken = {f"{run.environment['hardware']}, {run.created[:10]}" for run in runs if run.identity[:12] in sources}
     columns = [f"{column}, paper | ours" for benchmark in datasets for column in benchmark.columns]
     notes = [
         f"Paper: arXiv 2503.16426, table {number}. † no selection, ‡ no pretraining, 2x input of twice the side.",
-        f"Ours: {'; '.join(sorted(sources))}." if sources else "Ours: nothing was run at full scale.",
+        f"Ours: {'; '.join(sorted(taken))}." if taken else "Ours: nothing was run at full scale.",
         "Reproduced: within 1 % of the paper's number. Ours with several seeds: mean ± standard deviation.",
     ]
     return Table(f"Table {number}: {TABLES[number]}", ["Model", *columns, "verdict", "why"], body, notes)
+
+
+def _lines(number: int, runs: Sequence[Record]) -> Iterator[tuple[str, list[str], list[Comparison]]]:
+    """Yield the rows of a table: name, what each cell prints, and the comparison behind it."""
+    for name, line, ours in printed(number):
+        cells, found, reason = [], [], ""
+        for benchmark in benchmarks(number):
+            group = _runs_of(benchmark, ours, runs)
+            reason = reason or _reason(ours, group)
+            for column in benchmark.columns:
+                found.append(_compared(name, column, line, benchmark, group, reason))
+                cells.append(f"{line[column]} | {spread(group, score(benchmark, column, line))}".rstrip(" |"))
+        yield name, cells, found
 
 
 def _runs_of(benchmark: Benchmark, ours: Ours | None, runs: Sequence[Record]) -> list[Record]:
@@ -98,9 +116,8 @@ def _compared(
 ) -> Comparison:
     text = spread(group, score(benchmark, column, line)).split(" ")[0]
     ours = float(text) if text else None
-    return compare(
-        name, column, line[column], ours, tolerance=TOLERANCE, comparable=True, reason=reason, source="our run"
-    )
+    source = " ".join(run.identity[:12] for run in group)
+    return compare(name, column, line[column], ours, tolerance=TOLERANCE, comparable=True, reason=reason, source=source)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -6,23 +6,28 @@ from functools import cache
 import torch
 
 from dvbench import paper
-from dvbench.cell import Cell
+from dvbench.efficiency.compared import (
+    COUNT_TOLERANCE,
+    MEMORY_TOLERANCE,
+    MIB,
+    cell,
+    flops,
+    live_bytes,
+    memory,
+    parameters,
+)
 from dvbench.efficiency.found import Found
 from dvbench.paper.cells import Ours, Row, name, printed, rows
 from dvbench.profile.counters import batch_within
 from dvbench.profile.sweep import counts_of
 from models.dynamicvis import DynamicVis, Stage
 from models.zoo import build
-from reports.compare import Verdict, compare
+from reports.compare import Verdict
 from reports.record import Record, Status
 from reports.stats import summarise
 from reports.table import Table
 
-MIB = 2**20
 PAPER_GPU = 48 * 10**9  # bytes of the NVIDIA L20 of table 13
-MEMORY_TOLERANCE = 0.05  # counted tensors against a measured peak, which also holds library workspace
-PARAMETER_TOLERANCE = 0.001
-COUNT_TOLERANCE = 0.01  # tools differ in which small ops they count
 REFERENCES: tuple[Row, ...] = (("ViT-B", ""), ("ResNet101", ""))
 NOT_PRINTED = "not in the paper"
 OWN_ROWS = (
@@ -128,28 +133,9 @@ def _cost_table(number: int, found: Found) -> Table:
     theirs = printed(number)
     body = []
     for row, model in rows(number).items():
-        counts = counts_of(_cell(model, 512))
+        counts = counts_of(cell(model, 512))
         line = theirs.get((row, 512), {})
-        params = compare(
-            name(row),
-            "params",
-            line.get("params_m", ""),
-            counts.parameters / 1e6,
-            tolerance=PARAMETER_TOLERANCE,
-            comparable=True,
-            reason="",
-            source="counted",
-        )
-        flops = compare(
-            name(row),
-            "flops",
-            line.get("flops_g", ""),
-            counts.paper_flops / 1e9,
-            tolerance=COUNT_TOLERANCE,
-            comparable=True,
-            reason="",
-            source="counted",
-        )
+        params, cost = parameters(row, model, line), flops(row, model, line)
         body.append(
             [
                 name(row),
@@ -158,8 +144,8 @@ def _cost_table(number: int, found: Found) -> Table:
                 params.verdict if line else NOT_PRINTED,
                 line.get("flops_g", ""),
                 f"{counts.paper_flops / 1e9:.2f}",
-                _percent(flops.relative),
-                flops.verdict if line else NOT_PRINTED,
+                _percent(cost.relative),
+                cost.verdict if line else NOT_PRINTED,
                 f"{counts.macs / 1e9:.2f}",
                 _fvcore(found.get(model, 512)),
             ]
@@ -232,18 +218,9 @@ def _memory_table(found: Found) -> Table:
         for side in _sides(found, theirs, row):
             record = found.get(model, side)
             line = theirs.get((row, side), {})
-            live = found.value(model, side, "live_bytes") or counts_of(_cell(model, side)).live_bytes
+            live = live_bytes(found, model, side)
             here = found.value(model, side, "cuda_allocated_peak_bytes" if not found.cpu else "resident_peak_bytes")
-            pair = compare(
-                name(row),
-                "memory",
-                line.get("memory_mb", ""),
-                live / MIB,
-                tolerance=MEMORY_TOLERANCE,
-                comparable=True,
-                reason="",
-                source="counted",
-            )
+            pair = memory(row, side, line, live)
             body.append(
                 [
                     name(row),
@@ -297,11 +274,7 @@ def _quotient(theirs: Printed, row: Row, other: Row, side: int, other_side: int,
 
 @cache
 def _batch_within(room: int, model: Ours) -> int:
-    return batch_within(room, lambda batch: counts_of(_cell(model, 512), batch).live_bytes)
-
-
-def _cell(model: Ours, side: int) -> Cell:
-    return Cell(model[0], side, attention=model[1]).settled()
+    return batch_within(room, lambda batch: counts_of(cell(model, 512), batch).live_bytes)
 
 
 def _verdict(record: Record | None) -> str:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dvbench.cell import Cell
-from dvbench.efficiency import figures, tables
+from dvbench.efficiency import compared, figures, tables
 from dvbench.efficiency.figures import figure20, figure21
 from dvbench.efficiency.found import Found
 from dvbench.efficiency.tables import MIB, table1, table13, table14
@@ -75,6 +75,7 @@ def off_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             tokens_kept=(),
         )
 
+    monkeypatch.setattr(compared, "counts_of", counts_of)
     monkeypatch.setattr(tables, "counts_of", counts_of)
     monkeypatch.setattr(figures, "counts_of", counts_of)
     tables._batch_within.cache_clear()
