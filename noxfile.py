@@ -1,4 +1,4 @@
-"""Sessions for users (quickstart, reproduce-*, profile) and developers (tests, lint, types, bench, gate).
+"""Sessions for users (quickstart, reproduce-all, reproduce-*) and developers (tests, lint, types, bench, gate).
 
 Every session has an environment of its own, made by uv from `uv.lock`; with uv's cache that takes seconds.
 """
@@ -55,6 +55,12 @@ for _target in TARGETS:
     def _session(session: nox.Session, target: str = _target) -> None:
         """Run what is missing for a table or figure of the paper and draw it; options go behind `--`."""
         _reproduce(session, target)
+
+
+@nox.session(name="reproduce-all")
+def reproduce_all(session: nox.Session) -> None:
+    """Run what is missing for every table and figure, draw all, and write the report page; options go behind `--`."""
+    _reproduce(session, "all")
 
 
 @nox.session

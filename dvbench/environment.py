@@ -43,7 +43,7 @@ def environment(device: str) -> dict[str, Scalar]:
     """
     import torch  # noqa: PLC0415 - takes seconds, and this module is imported for its names as well
 
-    commit, dirty = _git(ROOT)
+    commit, dirty = checkout(ROOT)
     return {
         "git_commit": commit,
         "git_dirty": dirty,
@@ -102,7 +102,7 @@ def code_fingerprint(
     return digest.hexdigest()[:12]
 
 
-def _git(root: Path) -> tuple[str | None, bool | None]:
+def checkout(root: Path) -> tuple[str | None, bool | None]:
     """Return commit and dirty flag of the checkout whose top folder is `root`."""
     found = (_output("git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
     # An installed copy may lie in a virtual environment inside a checkout of another project.

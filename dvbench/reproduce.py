@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from dvbench.accuracy import ablation_tables, ablations, selection
+from dvbench.accuracy.cells import stand_in
 from dvbench.accuracy.figures import FIGURES, Drawn, draw_figure
-from dvbench.accuracy.rows import TABLES
-from dvbench.accuracy.tables import tables
+from dvbench.accuracy.rows import TABLES, benchmarks
+from dvbench.accuracy.tables import compared, tables
 from dvbench.cell import Cell
+from dvbench.efficiency import compared as efficiency
 from dvbench.efficiency.figures import figure20, figure21
 from dvbench.efficiency.found import Found
 from dvbench.efficiency.tables import Named, table1, table13, table14
+from dvbench.paper.audit import audit, audit_tables
 from dvbench.paper.cells import cells
+from dvbench.unfinished import Unfinished
+from reports.compare import Comparison
 from reports.plot import save
 from reports.record import Record
 from reports.table import Table
@@ -38,6 +44,7 @@ class Target:
         tables: draws the tables.
         figure: draws the figure.
         from_runs: draws tables and figure from all records, training runs among them, and the folder of results.
+        compared: sets each number of the paper beside ours, from all records; None where a target has no such numbers.
     """
 
     about: str
@@ -48,14 +55,33 @@ class Target:
     tables: Callable[[Found], list[Named]] | None = None
     figure: Callable[[Found], Figure] | None = None
     from_runs: Callable[[Sequence[Record], Path], tuple[list[Named], Figure | None]] | None = None
+    compared: Callable[[Sequence[Record]], list[Comparison]] | None = None
 
     def cells(self, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
         """Return what must have been measured; the rest of each cell is taken from `template`."""
         return [] if self.table is None else cells(self.table, template, resolutions)
 
+    def waits_for(self, run: Unfinished) -> bool:
+        """Whether a run that has no record yet belongs to this table or figure."""
+        if self.trained is None:
+            return self.table is not None and not run.protocol
+        if self.trained in ablations.TABLES:
+            return run.protocol in ((self.protocol,) if self.protocol else (ablations.PROTOCOL, ablations.REDUCED))
+        own = [one for one in benchmarks(self.trained) if self.protocol in ("", one.protocol)]
+        return run.protocol in {name for one in own for name in (one.protocol, stand_in(one))}
+
 
 def _trained_table(number: int, about: str) -> Target:
-    return Target(about, trained=number, from_runs=lambda records, _: (tables(number, records), None))
+    return Target(
+        about,
+        trained=number,
+        from_runs=lambda records, _: (tables(number, records), None),
+        compared=lambda records: compared(number, records),
+    )
+
+
+def _cost(number: int, records: Sequence[Record]) -> list[Comparison]:
+    return efficiency.compared(number, Found.newest(records))
 
 
 def _ablation(number: int, about: str) -> Target:
@@ -75,8 +101,10 @@ def _trained_figure(name: str, shown: Drawn) -> Target:
 
 TARGETS: dict[str, Target] = {
     "table1": Target("layout of the backbones", tables=lambda _: table1()),
-    "table13": Target("cost, largest batch and throughput at 512 px", 13, max_batch=True, tables=table13),
-    "table14": Target("latency and memory by input size", 14, tables=table14),
+    "table13": Target(
+        "cost, largest batch and throughput at 512 px", 13, max_batch=True, tables=table13, compared=partial(_cost, 13)
+    ),
+    "table14": Target("latency and memory by input size", 14, tables=table14, compared=partial(_cost, 14)),
     "figure20": Target("latency by input size", 14, figure=figure20),
     "figure21": Target("memory by input size (counted, runs nothing)", figure=lambda _: figure21()),
     **{f"table{number}": _trained_table(number, about) for number, about in TABLES.items()},
@@ -87,6 +115,11 @@ TARGETS: dict[str, Target] = {
         trained=selection.TABLE,
         protocol=ablations.REDUCED,
         from_runs=lambda records, _: selection.draw_selection(records),
+    ),
+    "audit": Target(
+        "the paper's numbers held against each other",
+        tables=lambda _: audit_tables(),
+        compared=lambda _: audit(),
     ),
 }
 
@@ -102,13 +135,16 @@ def target(name: str) -> Target:
     return TARGETS[name]
 
 
-def draw(name: str, records: Sequence[Record], folder: Path) -> tuple[list[Table], list[Path]]:
+def draw(
+    name: str, records: Sequence[Record], folder: Path, runs: Sequence[Unfinished] = ()
+) -> tuple[list[Table], list[Path]]:
     """Draw a table or figure from records and write it.
 
     Args:
         name: a key of `TARGETS`.
         records: oldest first; the newest machine's are used.
         folder: where the files go.
+        runs: that have no record yet; the tables that wait for them say so.
 
     Returns:
         The tables, to be printed, and the files written.
@@ -120,18 +156,15 @@ def draw(name: str, records: Sequence[Record], folder: Path) -> tuple[list[Table
     """
     chosen = target(name)
     found = Found.newest(records)
-    written: list[Path] = []
-    tables_ = []
-    for stem, table in chosen.tables(found) if chosen.tables else []:
-        tables_.append(table)
-        written += table.write(folder, stem)
-    if chosen.figure:
-        written += save(chosen.figure(found), folder, name)
+    named = chosen.tables(found) if chosen.tables else []
+    figure = chosen.figure(found) if chosen.figure else None
     if chosen.from_runs:
         named, figure = chosen.from_runs(records, folder)
-        for stem, table in named:
-            tables_.append(table)
-            written += table.write(folder, stem)
-        if figure:
-            written += save(figure, folder, name)
-    return tables_, written
+    notes = [run.told() for run in runs if chosen.waits_for(run)]
+    written: list[Path] = []
+    for stem, table in named:
+        table.notes += notes
+        written += table.write(folder, stem)
+    if figure:
+        written += save(figure, folder, name)
+    return [table for _, table in named], written

@@ -7,12 +7,15 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
+import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.dynamicvis import Route
+from models.dynamicvis import DynamicVis, Route, Routes
 
 _FADED = 0.18  # what shows through of tokens that no block keeps; fading to white also sets dark objects apart
 _HEAT_OPACITY = 0.65
@@ -45,16 +48,45 @@ def token_map(scene: NDArray[np.uint8], routes: Sequence[Sequence[Route]], *, ti
     figure.supxlabel(fill(caption, width=38 * len(routes)), fontsize=12, color="0.3")
     above, below = figure.subplots(2, len(routes), squeeze=False)
     for stage, blocks in enumerate(routes):
-        last = blocks[-1]
-        tokens, kept = last.importance.shape[1], last.kept.shape[1]
-        _draw_kept(above[stage], scene, blocks)
-        above[stage].set_title(
-            f"Stage {stage + 1}: keeps {kept} of {tokens} tokens ({100 * kept / tokens:.4g} %)", fontsize=11
-        )
-        _draw_importance(below[stage], scene, last)
+        above[stage].imshow(kept_tokens(scene, blocks))
+        _bare(above[stage])
+        above[stage].set_title(f"Stage {stage + 1}: {told(blocks)}", fontsize=11)
+        _draw_importance(below[stage], scene, blocks[-1])
     above[0].set_ylabel("tokens kept (clear: by every block)", fontsize=12)
     below[0].set_ylabel("importance in the last block", fontsize=12)
     return figure
+
+
+def look(model: DynamicVis, tensor: Tensor) -> Routes:
+    """Return the routes of an image, of shape (1, 3, R, R), through a model: one list of blocks a stage."""
+    routes: Routes = []
+    with torch.inference_mode():
+        model(tensor, routes)
+    return routes
+
+
+def kept_tokens(scene: NDArray[np.uint8], blocks: Sequence[Route]) -> NDArray[np.uint8]:
+    """Return the scene, uint8 (R, R, 3), each patch the clearer the more of a stage's blocks keep its token."""
+    share = np.mean([_kept_mask(route) for route in blocks], axis=0)
+    clear = _per_pixel(_FADED + (1 - _FADED) * share, len(scene))[..., None]
+    shown: NDArray[np.uint8] = (clear * scene + (1 - clear) * 255).astype(np.uint8)
+    return shown
+
+
+def heat(scene: NDArray[np.uint8], route: Route) -> NDArray[np.uint8]:
+    """Return the scene in grey under the colours of a block's importance, as `token_map` draws it: uint8 (R, R, 3)."""
+    relative, low, high = _relative_importance(route)
+    shade = np.clip((_per_pixel(relative, len(scene)) - low) / max(high - low, 1e-12), 0, 1)
+    colours = 255 * colormaps["inferno"](shade)[..., :3]
+    grey = scene.mean(axis=-1, keepdims=True)
+    shown: NDArray[np.uint8] = (_HEAT_OPACITY * colours + (1 - _HEAT_OPACITY) * grey).astype(np.uint8)
+    return shown
+
+
+def told(blocks: Sequence[Route]) -> str:
+    """Say how many tokens a stage's last block keeps."""
+    tokens, kept = blocks[-1].importance.shape[1], blocks[-1].kept.shape[1]
+    return f"keeps {kept} of {tokens} tokens ({100 * kept / tokens:.4g} %)"
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -75,13 +107,6 @@ def save_png(figure: Figure, path: Path) -> None:
             part.unlink()
 
 
-def _draw_kept(axes: Axes, scene: NDArray[np.uint8], blocks: Sequence[Route]) -> None:
-    share = np.mean([_kept_mask(route) for route in blocks], axis=0)
-    clear = _per_pixel(_FADED + (1 - _FADED) * share, len(scene))[..., None]
-    axes.imshow((clear * scene + (1 - clear) * 255).astype(np.uint8))
-    _bare(axes)
-
-
 def _kept_mask(route: Route) -> NDArray[np.float32]:
     """1 for the tokens that a block keeps, 0 for the others: (rows, columns)."""
     mask = np.zeros(route.importance.shape[1], dtype=np.float32)
@@ -90,9 +115,7 @@ def _kept_mask(route: Route) -> NDArray[np.float32]:
 
 
 def _draw_importance(axes: Axes, scene: NDArray[np.uint8], route: Route) -> None:
-    importance = route.importance[0].detach().float().cpu().numpy().reshape(route.grid)
-    relative = importance * importance.size
-    low, high = np.percentile(relative, (2, 98))
+    relative, low, high = _relative_importance(route)
     side = len(scene)
     axes.imshow(scene.mean(axis=-1), cmap="gray")
     heat = axes.imshow(_per_pixel(relative, side), cmap="inferno", vmin=low, vmax=high, alpha=_HEAT_OPACITY)
@@ -100,6 +123,14 @@ def _draw_importance(axes: Axes, scene: NDArray[np.uint8], route: Route) -> None
         heat, ax=axes, location="bottom", extend="both", shrink=0.9, label="importance / mean importance"
     )
     _bare(axes)
+
+
+def _relative_importance(route: Route) -> tuple[NDArray[np.float32], float, float]:
+    """Return importance over its mean, (rows, columns), and its 2nd and 98th percentile."""
+    importance = route.importance[0].detach().float().cpu().numpy().reshape(route.grid)
+    relative = importance * importance.size
+    low, high = np.percentile(relative, (2, 98))
+    return relative, float(low), float(high)
 
 
 def _per_pixel(tokens: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dvbench.cell import Cell
-from dvbench.efficiency.tables import COUNT_TOLERANCE, MEMORY_TOLERANCE, MIB, PARAMETER_TOLERANCE
+from dvbench.efficiency.compared import COUNT_TOLERANCE, MEMORY_TOLERANCE, MIB, PARAMETER_TOLERANCE
 from dvbench.paper.cells import RESOLUTIONS, ROWS, Row, printed, rows
 from dvbench.profile.counters import Counts
 from dvbench.profile.sweep import counts_of

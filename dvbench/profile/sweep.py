@@ -100,6 +100,12 @@ def counted(counts: Counts) -> dict[str, Measure]:
     return measures
 
 
+def estimated_seconds(cell: Cell, repeat: int | None) -> float:
+    """Estimate the seconds that measuring a cell takes here, from its counted FLOPs and the machine's speed."""
+    once = counts_of(cell).total_flops / (REACHED * speed(cell.device, cell.dtype))
+    return once * (CALLS + rounds_wanted(once, device=cell.device, repeat=repeat, floor_s=FLOOR_S))
+
+
 def sweep(cells: list[Cell], ledger: Ledger, plan: Plan, tell: Tell) -> Iterator[Record]:
     """Measure cells and yield their records in order of resolution; each is in the ledger before it is yielded.
 
@@ -222,8 +228,7 @@ class _Group:
         if HEADROOM * need + process > free:
             reason = f"its tensors alone need {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
             return Status.OOM_PREDICTED, reason
-        once = (run.measures["flops"].value or 0) / (REACHED * _speed(run.cell.device, run.cell.dtype))
-        seconds = once * (CALLS + rounds_wanted(once, device=run.cell.device, repeat=self.plan.repeat, floor_s=FLOOR_S))
+        seconds = estimated_seconds(run.cell, self.plan.repeat)
         if seconds > self.plan.budget_s:
             reason = f"about {seconds:.0f} s estimated, the budget is {self.plan.budget_s:.0f} s: raise --budget"
             return Status.SKIPPED, reason
@@ -303,7 +308,7 @@ def command() -> str:
 
 
 @cache
-def _speed(device: str, dtype: str) -> float:
+def speed(device: str, dtype: str) -> float:
     """Measure floating-point operations a second of a plain matrix product, the yardstick for estimates."""
     side = 4096 if device.startswith("cuda") else 1024
     matrix = torch.ones(side, side, device=device, dtype=DTYPES[dtype])

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 def measure(cells: "list[Cell]", plan: "Plan", out: Path) -> "list[Record]":
     """Measure cells with a progress display; a second call with the same plan and resume set runs nothing."""
-    from dvbench.profile.sweep import sweep
+    from dvbench.profile.sweep import command, sweep
     from dvbench.progress import display
-    from reports.ledger import Ledger, write_atomically
+    from dvbench.unfinished import begin_measuring
+    from reports.ledger import Ledger
 
-    folder = out / "records"
-    if not plan.dry_run:
-        write_atomically(folder / ".writable", b"").unlink()  # better now than after an hour of measuring
-    with display(len(cells)) as bar:
-        return list(bar.count(sweep(cells, Ledger(folder), plan, bar.tell)))
+    ledger = Ledger(out / "records")
+    # The mark also shows that the folder can be written: better now than after an hour of measuring.
+    mark = begin_measuring(out, command()) if cells and not plan.dry_run else None
+    try:
+        with display(len(cells)) as bar:
+            return list(bar.count(sweep(cells, ledger, plan, bar.tell)))
+    finally:
+        if mark:
+            mark.unlink(missing_ok=True)
 
 
 def template_cell(options: argparse.Namespace) -> "Cell":

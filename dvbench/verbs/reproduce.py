@@ -3,40 +3,54 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import GOOD, Subparsers, UsageError, add_verb, out_option, positive, print_tables, wrote
-from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
+from dvbench.verbs.common import FAILED, GOOD, Subparsers, UsageError, add_verb, out_option, positive, print_tables
+from dvbench.verbs.costs import costs
+from dvbench.verbs.drawing import draw_all, targets
+from dvbench.verbs.measure import condition_options, measure, plan_of, template_cell
 from dvbench.verbs.run import jobs_options
+from dvbench.verbs.work import Work, now, summary
 
 if TYPE_CHECKING:
     from dvbench.cell import Cell
     from dvbench.run.cell import RunCell
-    from reports.record import Record
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run what is missing for tables and figures, then draw them."""
     from dvbench.reproduce import target
 
-    names = _targets(options.target)
-    trained = [name for name in names if target(name).trained]
-    profiled = [name for name in names if name not in trained]
-    code = _train(trained, options) if trained else GOOD
-    if profiled:
-        code = max(code, _measure(profiled, options))
-    if not options.dry_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:  # one of several processes is enough
-        _draw_all(names, options.out)
-    return code
+    names = targets(options.target)
+    work = {name: Work() for name in names}
+    _train([name for name in names if target(name).trained], options, work)
+    _measure([name for name in names if not target(name).trained], options, work)
+    if options.dry_run:
+        print_tables(*costs(work.values(), options))
+        return GOOD
+    if int(os.environ.get("LOCAL_RANK", "0")) != 0:  # one of several processes is enough
+        return GOOD
+    drawn = draw_all(names, options.out, whole="all" in options.target, again=False)
+    if len(names) == 1:
+        return max(drawn.code, *(FAILED if one.failed else GOOD for one in work.values()))
+    print_tables(summary(work, drawn.standings))
+    failed = [name for name in names if work[name].failed or drawn.standings[name].failed]
+    if failed:
+        print(
+            f"dvbench: failed: {', '.join(failed)}; all else is done, the same command tries these again",
+            file=sys.stderr,
+        )
+    return FAILED if failed else drawn.code
 
 
-def _train(names: Sequence[str], options: argparse.Namespace) -> int:
-    """Run what is missing of the training runs that tables and figures ask for."""
+def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work]) -> None:
+    """Run what is missing of the training runs that tables and figures ask for; what several ask for runs once."""
     from dvbench.accuracy.cells import Wish, wanted
     from dvbench.reproduce import target
-    from dvbench.verbs.run import compute_of, dry_run, exit_code, ray_of, run_cells
+    from dvbench.verbs.run import compute_of, ray_of, run_cells
+    from reports.ledger import Ledger
 
     wish = Wish(
         options.scale,
@@ -51,13 +65,25 @@ def _train(names: Sequence[str], options: argparse.Namespace) -> int:
         number = target(name).trained
         assert number is not None
         found, told = wanted(number, wish, target(name).protocol)
+        work[name].runs = found
         cells |= dict.fromkeys(found)
         print(f"{name}: {'; '.join(told)}", file=sys.stderr)
     if options.dry_run:
-        print_tables(dry_run(list(cells)))
-        return GOOD
+        return
+    ledger = Ledger(options.out / "records")
+    known = {} if options.fresh else {cell: done for cell in cells if (done := ledger.find(cell.identity()))}
+    missing = [cell for cell in cells if cell not in known]
+    # Errors are raised where one target was asked for, and kept where the others go on.
+    errors: dict[RunCell, str] | None = {} if len(work) > 1 else None
+    started = now()
     options.batch_size = options.per_device
-    return exit_code(run_cells(list(cells), compute_of(options), options.out, fresh=options.fresh, ray=ray_of(options)))
+    records = []
+    if missing:
+        compute, ray = compute_of(options), ray_of(options)
+        records = run_cells(missing, compute, options.out, fresh=options.fresh, ray=ray, errors=errors)
+    by_identity = {record.identity: record for record in (*known.values(), *records)}
+    for name in names:
+        work[name].count_runs(by_identity, errors or {}, started)
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, str]:
@@ -70,59 +96,33 @@ def _weights(pairs: Sequence[str]) -> dict[str, str]:
     return weights
 
 
-def _measure(names: Sequence[str], options: argparse.Namespace) -> int:
-    """Run what is missing of the measurements that tables and figures ask for."""
+def _measure(names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work]) -> None:
+    """Run what is missing of the measurements that tables and figures ask for; what several ask for runs once."""
     from dvbench.paper.cells import LAPTOP_RESOLUTIONS, RESOLUTIONS
     from dvbench.reproduce import target
 
+    if not names:
+        return
     template = template_cell(options)
     sides = tuple(options.res or (LAPTOP_RESOLUTIONS if template.device == "cpu" else RESOLUTIONS))
-    records: list[Record] = []
     asked: set[Cell] = set()
     # The search for the largest batch comes with a table's cells, so tables that want it are measured first.
     for name in sorted(names, key=lambda name: not target(name).max_batch):
         plan = plan_of(options, resume=not options.fresh, max_batch=target(name).max_batch)
         wanted = [cell for cell in target(name).cells(template, sides) if cell not in asked]
         asked.update(wanted)
-        records += measure(wanted, plan, options.out)
-    if options.dry_run:
-        from dvbench.profile.summary import counts
-
-        if records:
-            print_tables(counts(records))
-        return GOOD
-    return exit_code(records)
+        work[name].cells = wanted
+        started = now()
+        with work[name].timed():
+            work[name].measured = measure(wanted, plan, options.out) if wanted else []
+        if not options.dry_run:
+            work[name].check_measured(started)
 
 
 def report(options: argparse.Namespace) -> int:
     """Draw tables and figures again from records, running nothing."""
-    return _draw_all(_targets(options.target), options.out, options.records)
-
-
-def _targets(names: Sequence[str]) -> list[str]:
-    from dvbench.reproduce import TARGETS, target
-
-    chosen = list(TARGETS) if "all" in names else list(names)
-    for name in chosen:
-        target(name)
-    return chosen
-
-
-def _draw_all(names: Sequence[str], out: Path, folder: Path | None = None) -> int:
-    from dvbench.reproduce import draw
-    from reports.ledger import Ledger
-
-    ledger = Ledger(folder or out / "records")
-    records = ledger.records()
-    for problem in ledger.problems:
-        print(f"dvbench: {problem}", file=sys.stderr)
-    if folder and not records:
-        raise UsageError(f"{folder} holds no records: measure on that machine and copy them there, see docs/gpu.md")
-    for name in names:
-        tables, written = draw(name, records, out)
-        print_tables(*tables)
-        wrote(*written)
-    return GOOD
+    whole = "all" in options.target
+    return draw_all(targets(options.target), options.out, whole=whole, again=True, folder=options.records).code
 
 
 def add_to(verbs: Subparsers) -> None:
@@ -142,7 +142,7 @@ def add_to(verbs: Subparsers) -> None:
         "target",
         nargs="+",
         metavar="TARGET",
-        help="such as table3 or figure21, or all",
+        help="such as table3 or figure21, audit, or all, which also writes the report page",
     )
     sub.add_argument(
         "--res", nargs="+", type=int, metavar="R", help="sides (default: 128-1024 on a CPU, 128-4096 on a GPU)"
@@ -168,10 +168,11 @@ def add_to(verbs: Subparsers) -> None:
         verbs,
         "report",
         report,
-        "draw tables and figures again from records, running nothing",
-        "  dvbench report all\n"
+        "draw tables and figures again from records, running nothing; all of them also as one page, index.html",
+        "  dvbench report all                  reports/out/index.html, to be opened in any browser, online or not\n"
         "  dvbench report table14 --out reports/out\n"
-        "  dvbench report table14 figure20 --records reports/records/nvidia-h200    another machine's, if committed\n",
+        "  dvbench report table14 figure20 --records reports/records/nvidia-h200    another machine's, if committed\n"
+        "  dvbench report audit                what in the paper's own tables does not fit together\n",
     )
     sub.add_argument("target", nargs="*", default=["all"], metavar="TARGET", help="as for reproduce (default: all)")
     sub.add_argument(

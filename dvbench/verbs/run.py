@@ -15,6 +15,7 @@ from dvbench.verbs.common import (
     Subparsers,
     UsageError,
     add_verb,
+    one_line,
     out_option,
     positive,
     print_tables,
@@ -91,7 +92,13 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def run_cells(
-    cells: "Sequence[RunCell]", compute: "Compute", out: Path, *, fresh: bool, ray: str | None = None
+    cells: "Sequence[RunCell]",
+    compute: "Compute",
+    out: Path,
+    *,
+    fresh: bool,
+    ray: str | None = None,
+    errors: "dict[RunCell, str] | None" = None,
 ) -> "list[Record]":
     """Run cells with a progress bar, one after the other here, or side by side; finished ones are taken over.
 
@@ -101,6 +108,7 @@ def run_cells(
         out: folder of records and runs.
         fresh: train again what is finished.
         ray: address of the Ray cluster to run on, empty to look for one; None to run here.
+        errors: takes in, in one line, what ended a cell here, so that the others go on; None lets it be raised.
     """
     from dvbench.run.execute import Place, execute
 
@@ -113,8 +121,15 @@ def run_cells(
     records = []
     for number, cell in enumerate(cells, start=1):
         title = f"{number}/{len(cells)} {cell.label} on {cell.protocol}, seed {cell.seed}"
-        with _bar(title) as report:
-            record = execute(cell, Place(out), compute, report, command=command, fresh=fresh)
+        try:
+            with _bar(title) as report:
+                record = execute(cell, Place(out), compute, report, command=command, fresh=fresh)
+        except Exception as error:
+            if errors is None:
+                raise
+            errors[cell] = one_line(error)
+            _tell(f"{title}: {errors[cell]}")
+            continue
         records.append(record)
         if record.reason:
             _tell(f"{title}: {record.reason}")

@@ -23,8 +23,8 @@ def show_tokens(options: argparse.Namespace) -> int:
     from dvbench.data.scene import default_scene, load_scene
     from dvbench.profile.memory import available_bytes
     from dvbench.profile.sweep import counts_of
-    from dvbench.show import save_png, token_map
-    from models.dynamicvis import DynamicVis, Routes
+    from dvbench.show import look, save_png, token_map
+    from models.dynamicvis import DynamicVis
     from models.weights import load_weights
     from models.zoo import build
 
@@ -41,12 +41,9 @@ def show_tokens(options: argparse.Namespace) -> int:
         room = f"{need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
         raise UsageError(f"{options.model} at {options.res} px needs {room}: give a smaller --res")
     scene = load_scene(options.image or default_scene(), options.res, fit=options.fit, bands=options.bands)
-    routes: Routes = []
-    with torch.inference_mode():
-        model(scene.tensor, routes)
     figure = token_map(
         scene.image,
-        routes,
+        look(model, scene.tensor),
         title=f"{options.model} on {scene.source}, {options.res} px",
         caption=f"{told} Image: {scene.note}.",
     )

@@ -18,7 +18,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     stand_ins = Workers(HERE)
     monkeypatch.setattr(sweep, "Worker", stand_ins)
     monkeypatch.setattr(sweep, "environment", stand_ins.environment)
-    monkeypatch.setattr(sweep, "_speed", lambda device, dtype: 1e12)  # noqa: ARG005
+    monkeypatch.setattr(sweep, "speed", lambda device, dtype: 1e12)  # noqa: ARG005
     return stand_ins
 
 

@@ -86,7 +86,7 @@ def test_a_cell_over_budget_is_skipped_with_its_estimate(
 ) -> None:
     call_s = 20
     speed = counts_of(RESNET).total_flops / (REACHED * call_s)
-    monkeypatch.setattr(module, "_speed", lambda device, dtype: speed)  # noqa: ARG005
+    monkeypatch.setattr(module, "speed", lambda device, dtype: speed)  # noqa: ARG005
     records = run(ledger, TINY, RESNET, plan=replace(PLAN, repeat=4, budget_s=100))
     assert records["resnet18"].status == Status.SKIPPED
     estimate = call_s * (CALLS + 4)
