@@ -38,7 +38,7 @@ LEAD = (
 )
 NOTHING = (
     "No record yet. In a clone of the repository, nox -s quickstart measures in minutes; "
-    "nox -s reproduce-all -- --scale smoke runs everything at reduced scale, within the hour on two cores."
+    "nox -s reproduce-all -- --scale smoke runs everything at reduced scale, and --dry-run says how long that takes."
 )
 
 Drawn = Mapping[str, tuple[Standing, Sequence[Table]]]

@@ -76,10 +76,11 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
     # Errors are raised where one target was asked for, and kept where the others go on.
     errors: dict[RunCell, str] | None = {} if len(work) > 1 else None
     started = now()
-    options.batch_size = options.per_device
     records = []
     if missing:
-        compute, ray = compute_of(options), ray_of(options)
+        # A copy, because the batch of measurements is another thing.
+        compute = compute_of(argparse.Namespace(**{**vars(options), "batch_size": options.per_device}))
+        ray = ray_of(options)
         records = run_cells(missing, compute, options.out, fresh=options.fresh, ray=ray, errors=errors)
     by_identity = {record.identity: record for record in (*known.values(), *records)}
     for name in names:

@@ -9,12 +9,14 @@ import pytest
 
 from dvbench import cli, page, reproduce, standing
 from dvbench.accuracy.cells import Wish, wanted
+from dvbench.cell import Cell
 from dvbench.environment import environment
 from dvbench.reproduce import TARGETS
 from dvbench.run import execute as execution
 from dvbench.run.cell import RunCell
 from dvbench.standing import FILE
 from dvbench.unfinished import Unfinished, begin_measuring, unfinished
+from dvbench.verbs import reproduce as verb
 from reports.ledger import Ledger
 from reports.plot import PlotError
 from reports.record import Measure, Record, Status
@@ -176,6 +178,15 @@ def test_a_second_run_does_nothing(
     assert runs == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("runs")
+def test_trainings_leave_the_batch_of_measurements_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Cell] = []
+    monkeypatch.setattr(verb, "measure", lambda cells, *_: measured.extend(cells) or [])
+    TARGETS["cost"] = reproduce.Target("cost", 14, tables=lambda _: [])
+    assert reproduce_all(tmp_path, "--rows", "dynamicvis_t", "--per-device", "4") == 0
+    assert {cell.batch for cell in measured} == {1}
 
 
 @pytest.mark.parametrize("lost", ["table3.csv", "index.html", FILE])
