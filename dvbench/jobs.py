@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +100,7 @@ def run_on_ray(
 
     Raises:
         JobsError: Ray is not installed, its cluster cannot be reached, or it lacks what was asked for.
-        KeyboardInterrupt: interrupted; what is finished is kept.
+        KeyboardInterrupt: interrupted, or told to end by SIGTERM; what is finished is kept.
     """
     place = Place(out.resolve())
     records = {} if fresh else {c: known for c in cells if (known := place.ledger.find(c.identity()))}
@@ -159,6 +161,9 @@ def _connected(address: str) -> Any:
     except Exception as error:  # of this very class where Ray's own processes start too slowly
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise JobsError(f"cannot use Ray at {where or 'this machine'} ({reason}); is `ray start` done there?") from None
+    with suppress(ValueError):  # not in the main thread, where signals arrive
+        # Ray's own handler aborts the process (SIGABRT) three seconds later, whatever it is doing then.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     return ray
 
 
