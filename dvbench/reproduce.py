@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tasks import protocol
 
 
 class UnknownTargetError(ValueError):
-    """A table or figure that cannot be reproduced (yet); the message names those that can."""
+    """A table or figure that cannot be reproduced; the message gives the nearest that can."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,11 @@ def target(name: str) -> Target:
     Raises:
         UnknownTargetError: it is not among those that can be reproduced.
     """
-    if name not in TARGETS:
-        raise UnknownTargetError(f"cannot reproduce '{name}' yet: choose from {', '.join(TARGETS)}, all")
-    return TARGETS[name]
+    if name in TARGETS:
+        return TARGETS[name]
+    near = get_close_matches(name, (*TARGETS, "all"), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(TARGETS)}, all"
+    raise UnknownTargetError(f"cannot reproduce '{name}': {hint}")
 
 
 def draw(

@@ -20,9 +20,17 @@ def test_targets_that_measure_are_those_of_the_efficiency_part() -> None:
     assert measured == ["table1", "table13", "table14", "figure20", "figure21", "audit"]
 
 
-def test_an_unknown_target_names_those_that_exist() -> None:
-    with pytest.raises(UnknownTargetError, match="cannot reproduce 'table20' yet: choose from table1, table13"):
-        target("table20")
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("tabel3", r"did you mean table3\?$"),
+        ("figure 21", r"did you mean figure21\?$"),
+        ("x", "choose from table1, table13"),
+    ],
+)
+def test_an_unknown_target_names_the_nearest_one(given: str, hint: str) -> None:
+    with pytest.raises(UnknownTargetError, match=f"^cannot reproduce '{given}': {hint}"):
+        target(given)
 
 
 def test_table14_asks_for_the_papers_rows_and_one_of_each_other_mamba_backbone() -> None:
