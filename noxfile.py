@@ -18,7 +18,6 @@ TARGETS = (
     *(f"table{number}" for number in range(1, 20)),
     *(f"figure{number}" for number in range(8, 22)),
     "selection",
-    "all",
 )
 
 
