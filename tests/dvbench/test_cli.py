@@ -315,7 +315,8 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(
 def test_reproduce_runs_what_is_missing_and_draws(run: Run, workers: Workers, tmp_path: Path) -> None:
     arguments = ("reproduce", "figure20", "--res", 32, "--repeat", 2, "--out", tmp_path)
     assert run(*arguments).code == 0
-    labels = {"resnet101", "vit_b16 (eager)", "vit_b16 (sdpa)", "dynamicvis_b", "dynamicvis_b_dense"}
+    papers = {"resnet101", "vit_b16 (eager)", "vit_b16 (sdpa)", "dynamicvis_b", "dynamicvis_b_dense"}
+    labels = papers | {"vim_ti", "vmamba_t", "rsmamba_b"}
     assert set(workers.started()) == labels
     assert all((tmp_path / f"figure20.{kind}").stat().st_size for kind in ("png", "svg", "pdf"))
     workers.calls.clear()
