@@ -78,13 +78,13 @@ def test_counts_say_what_they_mean() -> None:
 
 
 def test_a_doubled_projection_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, forward = counts(), mamba.PathMixer.forward
+    before, project = counts(), mamba.PathMixer.project
 
     def project_twice(self: mamba.PathMixer, tokens: Tensor) -> Tensor:
         self.mamba.in_proj(self.norm(tokens))
-        return forward(self, tokens)
+        return project(self, tokens)
 
-    monkeypatch.setattr(mamba.PathMixer, "forward", project_twice)
+    monkeypatch.setattr(mamba.PathMixer, "project", project_twice)
     moved = found("counts", before, counts())
     # Tokens and global tokens of each block (widths 24, 48, 96, 96, 192; depths 1, 1, 2, 1) times 4 width^2.
     more = sum((kept + rows) * 4 * w * w for kept, rows, w in ((32, 16, 24), (16, 8, 48), (8, 4, 96), (8, 4, 96)))
@@ -303,12 +303,12 @@ def test_a_regression_leaves_code_1_a_table_and_a_job_summary(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gate("--only", "counts", *UPDATE)
-    forward = mamba.PathMixer.forward
+    project = mamba.PathMixer.project
 
     def twice(self: mamba.PathMixer, tokens: Tensor) -> Tensor:
-        return forward(self, tokens) * 0 + forward(self, tokens)
+        return project(self, tokens) * 0 + project(self, tokens)
 
-    monkeypatch.setattr(mamba.PathMixer, "forward", twice)
+    monkeypatch.setattr(mamba.PathMixer, "project", twice)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     code, out, _ = gate("--only", "counts")
     assert code == 1
