@@ -25,6 +25,7 @@ from tasks.protocol import Protocol
 from tasks.task import Batch, Task
 
 LAST, BEST, LOG = "last.ckpt", "best.ckpt", "log.csv"
+LEAST_STEPS = 12  # between two checkpoints: where epochs are shorter, writing would take as long as training
 
 Report = Callable[[int, int, str], None]
 """Takes steps done, steps in all, and what happens now."""
@@ -95,11 +96,11 @@ def fit(
     seed: int,
     report: Report,
 ) -> Path:
-    """Train a task by its protocol, going on from the last finished epoch if there is one.
+    """Train a task by its protocol, going on from the last checkpoint if there is one.
 
     Random numbers depend on seed, epoch and step only, so a run that was killed and goes on ends with the weights that
-    it would have had. Writes `last.ckpt` after each epoch, `best.ckpt` by the protocol's metric, `log.csv` and logs for
-    TensorBoard.
+    it would have had. Writes `last.ckpt` after each epoch, or every few where an epoch has under `LEAST_STEPS` batches,
+    `best.ckpt` by the protocol's metric, `log.csv` and logs for TensorBoard.
 
     Args:
         task: untrained, or with pretrained weights.
@@ -115,15 +116,17 @@ def fit(
 
     Raises:
         FitError: the batch cannot be divided among the devices, or the folder cannot be written.
-        NonFiniteLossError: training diverged; the last epoch's checkpoint is kept.
-        KeyboardInterrupt: interrupted; the last epoch's checkpoint is kept.
+        NonFiniteLossError: training diverged; the last checkpoint is kept.
+        KeyboardInterrupt: interrupted; the last checkpoint is kept.
     """
     _check_writable(folder)
     protocol = task.protocol
     keep: dict[str, Any] = {"dirpath": folder, "save_top_k": 1, "enable_version_counter": False}
     chosen_by = f"val/{protocol.select.metric}"
     best = ModelCheckpoint(filename=BEST.removesuffix(".ckpt"), monitor=chosen_by, mode="max", **keep)
-    last = ModelCheckpoint(filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, **keep)
+    every = _epochs_between(len(train), protocol.epochs)
+    name = LAST.removesuffix(".ckpt")
+    last = ModelCheckpoint(filename=name, save_on_train_epoch_end=True, every_n_epochs=every, **keep)
     with quiet():
         trainer = _trainer(
             compute,
@@ -208,6 +211,13 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _epochs_between(steps: int, epochs: int) -> int:
+    """Return after how many epochs of so many steps a checkpoint is due: a divisor of all, so that the last one is."""
+    return next(
+        each for each in range(1, epochs + 1) if epochs % each == 0 and each * steps >= min(LEAST_STEPS, epochs * steps)
+    )
 
 
 def _check_writable(folder: Path) -> None:

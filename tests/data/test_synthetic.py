@@ -264,6 +264,20 @@ def test_sample_is_the_same_each_time_and_splits_differ() -> None:
     assert not torch.equal(train[1]["image"], Synthetic("semantic", "train", size=64, seed=1)[1]["image"])
 
 
+@pytest.mark.parametrize("task", list(Task))
+def test_what_a_transform_does_to_a_sample_leaves_the_next_one_alone(task: Task) -> None:
+    def blacken(sample: dict[str, Any]) -> dict[str, Any]:
+        for value in sample.values():
+            value.zero_()
+        return sample
+
+    dataset, blackened = Synthetic(task, size=64, count=2), Synthetic(task, size=64, count=2, transforms=blacken)
+    blackened[1]
+    blackened.transforms = None
+    for name, value in dataset[1].items():
+        assert torch.equal(blackened[1][name], value), name
+
+
 def test_transforms_are_applied() -> None:
     dataset = Synthetic("classification", size=32, transforms=lambda sample: {**sample, "image": sample["image"] / 255})
     assert dataset[0]["image"].max() <= 1

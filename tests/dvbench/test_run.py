@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_path:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(*given, str(whole)).wait() in (0, 1)
     process = start(*given, str(killed))
-    while not list(killed.rglob("log.csv")):
+    while not list(killed.rglob("last.ckpt")):
         time.sleep(0.05)
         assert process.poll() is None
     time.sleep(0.3)  # in the middle of an epoch

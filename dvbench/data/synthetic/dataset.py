@@ -21,6 +21,7 @@ from dvbench.data.synthetic.scene import Scene, SyntheticError, scene
 Sample = dict[str, Any]
 
 _APART = 1_000_000  # scenes between the splits, so that they share none
+_KEPT_BYTES = 256 * 2**20  # of images: a split no larger than this is drawn once, not once an epoch
 # The scenes of these tasks have what the task is about; the other tasks take all classes in turn.
 _SCENES: dict[Task, tuple[str, ...]] = {
     Task.DETECTION: ("harbor", "industrial", "parking", "residential", "sea"),
@@ -35,7 +36,7 @@ class Synthetic(NonGeoDataset):
 
     Dataset format:
 
-    * nothing is stored: a scene is made when it is asked for, the same each time
+    * nothing is stored on disk: a scene is drawn when it is asked for, the same each time; small splits stay in memory
     * two pictures, before and after, for change; one picture for every other task
 
     Dataset classes:
@@ -87,6 +88,8 @@ class Synthetic(NonGeoDataset):
         self._count = self.card.split(split).count if count is None else count
         self._size, self._seed, self._difficulty, self._object_size = size, seed, difficulty, object_size
         self.scene(0)  # complains of numbers out of range
+        self._keeps = self._count * size**2 * 12 <= _KEPT_BYTES  # 12: three float32 channels
+        self._kept: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         """Number of scenes in the split."""
@@ -107,11 +110,18 @@ class Synthetic(NonGeoDataset):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} is not in split {self.split}, which has {len(self)}")
+        drawn = self._kept.get(index) or self._draw(index)
+        if self._keeps:
+            self._kept[index] = drawn
+        sample = {name: value.clone() for name, value in drawn.items()}
+        return sample if self.transforms is None else self.transforms(sample)
+
+    def _draw(self, index: int) -> Sample:
         drawn = self.scene(index)
         sample: Sample = {"image": _tensor(drawn.image), **self._labels(drawn)}
         if self.task is Task.CHANGE:
             sample["image"] = torch.stack([_tensor(drawn.before), sample["image"]])
-        return sample if self.transforms is None else self.transforms(sample)
+        return sample
 
     def scene(self, index: int) -> Scene:
         """The scene behind a sample, with its labels of every kind."""
