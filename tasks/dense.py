@@ -1,6 +1,6 @@
 """What semantic segmentation and change detection share: losses, windows, and scores from summed counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -80,12 +80,14 @@ class DenseScores(Scores):
         return {name: 100 * float(value) for name, value in shares.items()}
 
 
-def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, mask: Tensor, class_weights: Sequence[float] = ()) -> Tensor:
     """Return the cross-entropy (batch, classes, h, w) of masks (batch, h, w), averaged over all pixels.
 
-    Ignored pixels cost nothing but count in the mean, as in the authors' configurations.
+    Ignored pixels cost nothing but count in the mean, as in the authors' configurations. `class_weights` says how much
+    more a pixel of each class costs, none that all cost the same.
     """
-    return F.cross_entropy(logits.float(), mask, ignore_index=IGNORED, reduction="none").mean()
+    weight = logits.new_tensor(class_weights, dtype=torch.float32) if class_weights else None
+    return F.cross_entropy(logits.float(), mask, weight, ignore_index=IGNORED, reduction="none").mean()
 
 
 def dice(logits: Tensor, mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tasks.dense import DenseOptions, DenseScores, cross_entropy, slide, to_original
 from tasks.necks import pyramid
+from tasks.protocol import Positive, ProtocolError
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 from tasks.upernet import AuxiliaryHead, UPerNet
 
@@ -15,11 +16,17 @@ AUXILIARY_LEVEL = 2
 
 
 class SegmentationOptions(Options):
-    """Channels of the pyramid, of UPerNet, and of its auxiliary head."""
+    """Channels of the pyramid, of UPerNet, and of its auxiliary head.
+
+    Attributes:
+        class_weights: what a pixel of each class costs, one number a class; none where all cost the same, as in the
+            paper.
+    """
 
     neck_width: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=8)] = 512
     auxiliary_width: Annotated[int, Field(ge=8)] = 256
+    class_weights: tuple[Positive, ...] = ()
 
 
 class SemanticSegmentation(Task):
@@ -33,6 +40,10 @@ class SemanticSegmentation(Task):
         """Build the pyramid and the heads."""
         chosen = read_options(SegmentationOptions, self.protocol.head, self.protocol, "head")
         classes = len(self.problem.classes)
+        self.class_weights = chosen.class_weights
+        if self.class_weights and len(self.class_weights) != classes:
+            told = f"{len(self.class_weights)} numbers for {classes} classes"
+            raise ProtocolError(f"protocol {self.protocol.name}: head.class_weights: {told}")
         self.neck = pyramid(self.backbone, chosen.neck_width, levels=4)
         self.head = UPerNet(chosen.neck_width, chosen.width, classes)
         self.auxiliary = AuxiliaryHead(chosen.neck_width, chosen.auxiliary_width, classes)
@@ -45,7 +56,10 @@ class SemanticSegmentation(Task):
         """Return both cross-entropies."""
         maps = self.neck(self.backbone(batch["image"]))
         logits = {"decode": self.head(maps), "auxiliary": self.auxiliary(maps[AUXILIARY_LEVEL])}
-        return {name: cross_entropy(_resized(each, batch["image"]), batch["mask"]) for name, each in logits.items()}
+        return {
+            name: cross_entropy(_resized(each, batch["image"]), batch["mask"], self.class_weights)
+            for name, each in logits.items()
+        }
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return the "logits" of each image at its original size."""

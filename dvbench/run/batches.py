@@ -123,8 +123,10 @@ class Source:
         return BYTE_STATISTICS if self.card.bands != RGB else None
 
     def _loader(self, samples: Samples, images_at_once: int, **options: Any) -> DataLoader[Batch]:
+        # Drawn splits stay in memory once drawn; each loading process would draw them again, on the cores that train.
+        workers = 0 if self.workers is None and self.protocol.counts else self.workers
         task = self.card.task
-        return loader(samples, task, images_at_once, seed=self.seed, workers=self.workers, part=self.part, **options)
+        return loader(samples, task, images_at_once, seed=self.seed, workers=workers, part=self.part, **options)
 
 
 class _Marked:

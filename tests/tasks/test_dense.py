@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 
 from tasks.change_detection import ChangeDetection
 from tasks.dense import DenseOptions, DenseScores, cross_entropy, dice, slide, windows
-from tasks.protocol import Window
+from tasks.protocol import ProtocolError, Window
 from tasks.semantic_segmentation import SemanticSegmentation
 from tasks.task import Problem, Task
 from tests.tasks.made_up import backbone, protocol
@@ -67,6 +67,19 @@ def test_ignored_pixels_cost_nothing_but_count_in_the_mean() -> None:
     by_hand = -logits.log_softmax(1)[:, 0, :2].sum() / 16
     torch.testing.assert_close(cross_entropy(logits, half), by_hand)
     assert cross_entropy(logits, torch.full_like(mask, 255)) == 0
+
+
+def test_a_pixel_costs_as_much_as_its_class_is_worth() -> None:
+    logits, mask = random_masks(0, 3)
+    each = torch.nn.functional.cross_entropy(logits, mask.where(mask != 255, 0), reduction="none")
+    worth = torch.tensor([1.0, 20.0, 3.0])[mask.where(mask != 255, 0)] * (mask != 255)
+    torch.testing.assert_close(cross_entropy(logits, mask, (1, 20, 3)), (each * worth).mean())
+
+
+def test_class_weights_have_to_be_one_a_class() -> None:
+    chosen = protocol("semantic_segmentation", head={"class_weights": [1, 20, 3]})
+    with pytest.raises(ProtocolError, match=r"head\.class_weights: 3 numbers for 2 classes"):
+        SemanticSegmentation(backbone(), Problem(("no", "yes")), chosen)
 
 
 def test_dice_equals_its_formula() -> None:
