@@ -127,7 +127,7 @@ class Worker:
             outcome, value = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(GRACE_S)
-            self._ended = IsolatedFailure(self._name, *_cause_of_death(self._process.exitcode, what))
+            self._ended = IsolatedFailure(self._name, *cause_of_death(self._process.exitcode, what))
             raise self._ended from None
         if outcome != "value":
             raise IsolatedFailure(self._name, outcome, f"{value} (in {what})")
@@ -143,7 +143,7 @@ class Worker:
                 self._process.join(GRACE_S)
 
 
-def _cause_of_death(exitcode: int | None, what: str) -> tuple[Kind, str]:
+def cause_of_death(exitcode: int | None, what: str) -> tuple[Kind, str]:
     """Tell kind and reason from the exit code of a process that ended without an answer."""
     if exitcode == -9:
         return "oom", f"killed by the kernel (signal 9) in {what}, most likely out of memory"
@@ -164,9 +164,7 @@ class _Host:
 
 def _serve(pipe: Connection) -> None:
     """Answer requests until the pipe closes; runs in the new process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes, and the parent decides
-    if sys.platform == "linux":
-        _go_before_the_parent()
+    go_before_the_parent()
     host = _Host()
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
         while True:
@@ -179,8 +177,11 @@ def _serve(pipe: Connection) -> None:
                 pipe.send(describe(error))
 
 
-def _go_before_the_parent() -> None:
-    """Make this process the kernel's first choice when memory runs out, and end it when its parent ends."""
+def go_before_the_parent() -> None:
+    """Leave Ctrl-C to the parent, be the kernel's first choice when memory runs out, and end when the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches both processes, and the parent decides
+    if sys.platform != "linux":
+        return
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,19 +1,21 @@
-"""Training runs on a Ray cluster: one process a run, with records and run folders where all machines see them."""
+"""Training runs side by side: one process a run, on this machine or on a cluster."""
 
-import logging
+import multiprocessing
 import os
-import signal
-import socket
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from dvbench.data.catalog import data_root
-from dvbench.isolate import describe
+import psutil
+import torch
+
+from dvbench.isolate import cause_of_death, describe, go_before_the_parent
 from dvbench.run.cell import RunCell
 from dvbench.run.execute import Place, execute
 from reports.record import Record, Status
@@ -21,16 +23,21 @@ from tasks.fit import LOG, Compute, Report
 
 ATTEMPTS = 3
 """How often a run is started whose process was killed; each start goes on from the last finished epoch."""
+MEMORY_OF_A_RUN = 4 * 2**30
+"""Bytes that are left to each of several reduced runs; the largest takes half of that."""
 POLL_S = 1.0
+
+Outcome: TypeAlias = Record | tuple[str, str]
+"""The record of a run, or kind and reason of what went wrong."""
 
 
 class JobsError(RuntimeError):
-    """A cluster that cannot be used; the message is one line."""
+    """Processes that cannot be used; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process of the cluster is told.
+    """What a process is told.
 
     Attributes:
         cell: what to run.
@@ -51,8 +58,8 @@ class Job:
     fresh: bool
 
 
-def work(job: Job) -> Record | tuple[str, str]:
-    """Run one cell; this is what a process of the cluster does.
+def work(job: Job) -> Outcome:
+    """Run one cell; this is what a process does.
 
     Returns:
         The record, or kind and reason of what went wrong, as an exception of ours may not survive being sent.
@@ -67,19 +74,128 @@ def work(job: Job) -> Record | tuple[str, str]:
         return describe(error)
 
 
-def run_on_ray(
+Target: TypeAlias = Callable[[Job], Outcome]
+
+
+class Pool(Protocol):
+    """Processes that run jobs, as many at a time as it sees fit."""
+
+    def start(self, job: Job) -> Hashable:
+        """Run a job as soon as there is room; return a handle of it."""
+
+    def ended(self, timeout: float) -> Sequence[Hashable]:
+        """Wait, for some seconds at most, until a job ends; return the handles of those that have."""
+
+    def outcome(self, handle: Any) -> tuple[Outcome, bool]:
+        """Return what became of a job that has ended, and whether its process was killed."""
+
+
+class Processes:
+    """Processes of this machine, which share its processors.
+
+    They end when the block does; a run that is cut off so goes on from its checkpoint when it is started again.
+    """
+
+    def __init__(self, at_once: int, target: Target = work) -> None:
+        """Describe the pool; nothing is started yet.
+
+        Args:
+            at_once: how many run at a time.
+            target: what a process does.
+        """
+        self._at_once = at_once
+        self._target = target
+        self._threads = max(1, processors() // at_once)
+        self._context = multiprocessing.get_context("spawn")
+        self._waiting: deque[_Child] = deque()
+        self._running: dict[Connection, _Child] = {}
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._running.values():
+            child.process.terminate()
+        for child in self._running.values():
+            child.process.join()
+
+    def start(self, job: Job) -> Hashable:
+        """Run a job as soon as fewer than `at_once` run."""
+        pipe, theirs = self._context.Pipe(duplex=False)
+        # No daemon: those may not start processes that load data.
+        process = self._context.Process(target=_tell_outcome, args=(theirs, job, self._threads, self._target))
+        self._waiting.append(_Child(process, pipe, theirs))
+        self._fill()
+        return pipe
+
+    def ended(self, timeout: float) -> Sequence[Hashable]:
+        """Wait until a process ends."""
+        return [pipe for pipe in wait(list(self._running), timeout) if isinstance(pipe, Connection)]
+
+    def outcome(self, handle: Connection) -> tuple[Outcome, bool]:
+        """Return what a process has sent, or how it died."""
+        child = self._running.pop(handle)
+        try:
+            return handle.recv(), False
+        except (EOFError, OSError):
+            child.process.join()
+            return cause_of_death(child.process.exitcode, "training"), True
+        finally:
+            child.process.join()
+            handle.close()
+            self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._at_once:
+            child = self._waiting.popleft()
+            child.process.start()
+            child.theirs.close()  # else the pipe would stay open when the process ends
+            self._running[child.pipe] = child
+
+
+class _Child(NamedTuple):
+    """A process, the end of its pipe that is read here, and the other."""
+
+    process: SpawnProcess
+    pipe: Connection
+    theirs: Connection
+
+
+def _tell_outcome(pipe: Connection, job: Job, threads: int, target: Target) -> None:
+    """Do a job and send what became of it; runs in a new process."""
+    go_before_the_parent()
+    torch.set_num_threads(threads)
+    pipe.send(target(job))
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def at_once_here(cells: Sequence[RunCell], compute: Compute) -> int:
+    """Say how many runs to process at a time on this machine.
+
+    Steps of the reduced runs are so short that a second processor hardly speeds one of them up: each gets one, and
+    `MEMORY_OF_A_RUN` bytes. Others have the machine for themselves.
+    """
+    if compute.device != "cpu" or compute.world > 1 or any(cell.scale != "smoke" for cell in cells):
+        return 1
+    return max(1, min(len(cells), processors(), psutil.virtual_memory().available // MEMORY_OF_A_RUN))
+
+
+def run_side_by_side(
     cells: Sequence[RunCell],
     compute: Compute,
     out: Path,
+    pool: Callable[[], AbstractContextManager[Pool]],
     *,
-    address: str = "",
     command: str,
     fresh: bool = False,
     report: Report,
     tell: Callable[[str], None],
-    target: Callable[[Job], Record | tuple[str, str]] = work,
 ) -> list[Record]:
-    """Run cells on a Ray cluster, as many at a time as it has GPUs, or CPUs where it has no GPU.
+    """Run cells in the processes of a pool.
 
     A run whose process is killed is started again, `ATTEMPTS` times in all; after that it is a record with the reason,
     as is one that fails. What is finished is taken over.
@@ -88,39 +204,36 @@ def run_on_ray(
         cells: what to run, each once.
         compute: what a run computes on, one device.
         out: folder of records and runs, under the same path on every machine.
-        address: of the cluster; by default `RAY_ADDRESS`, else one that runs on this machine, else a new one there.
+        pool: opens the pool, which is not done if there is nothing to run.
         command: the command line, for the records.
         fresh: train again what is finished.
         report: is told of the epochs done.
         tell: is told, in a line, when a run has ended or is started again.
-        target: what a process does.
 
     Returns:
         One record a cell, in their order.
 
     Raises:
-        JobsError: Ray is not installed, its cluster cannot be reached, or it lacks what was asked for.
-        KeyboardInterrupt: interrupted, or told to end by SIGTERM; what is finished is kept.
+        JobsError: the pool cannot be opened.
+        KeyboardInterrupt: interrupted; what is finished is kept.
     """
     place = Place(out.resolve())
     records = {} if fresh else {c: known for c in cells if (known := place.ledger.find(c.identity()))}
     missing = [cell for cell in cells if cell not in records]
     if not missing:
         return [records[cell] for cell in cells]
-    ray = _connected(address)
-    try:
-        remote = ray.remote(max_calls=1, max_retries=0, **_needs(ray, compute))(target)
+    with pool() as processes:
 
-        def start(cell: RunCell) -> Any:
-            return remote.remote(Job(cell, cell.identity(), place.out, Path.cwd(), compute, command, fresh))
+        def start(cell: RunCell) -> Hashable:
+            return processes.start(Job(cell, cell.identity(), place.out, Path.cwd(), compute, command, fresh))
 
         running = {start(cell): cell for cell in missing}
         starts = Counter(missing)
         while running:
-            for reference in ray.wait(list(running), timeout=POLL_S)[0]:
-                cell = running.pop(reference)
-                outcome, died = _outcome(ray, reference)
-                name = f"{cell.model} on {cell.protocol}, seed {cell.seed}"
+            for handle in processes.ended(POLL_S):
+                cell = running.pop(handle)
+                outcome, died = processes.outcome(handle)
+                name = f"{cell.label} on {cell.protocol}, seed {cell.seed}"
                 if died and not isinstance(outcome, Record) and starts[cell] < ATTEMPTS:
                     starts[cell] += 1
                     running[start(cell)] = cell
@@ -131,71 +244,7 @@ def run_on_ray(
                     place.ledger.write(records[cell])
                 tell(f"{name}: {records[cell].reason or 'finished'}")
             report(*_progress(place, cells, records))
-    finally:
-        ray.shutdown()
     return [records[cell] for cell in cells]
-
-
-def _connected(address: str) -> Any:
-    """Join or start a cluster."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # a run is no background work: Ray's 15 may starve it
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
-        "0"  # processes use the installed package, not an upload of the folder
-    )
-    try:
-        import ray  # noqa: PLC0415
-    except ImportError:
-        raise JobsError("--jobs ray needs Ray: uv sync --extra ray, or pip install 'dvbench[ray]'") from None
-    where = address or os.environ.get("RAY_ADDRESS") or ""
-    _check_reachable(where)
-    variables = {"DVBENCH_DATA": str(data_root().resolve())}
-    try:
-        ray.init(
-            address or None,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": variables},
-        )
-    except Exception as error:  # of this very class where Ray's own processes start too slowly
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise JobsError(f"cannot use Ray at {where or 'this machine'} ({reason}); is `ray start` done there?") from None
-    with suppress(ValueError):  # not in the main thread, where signals arrive
-        # Ray's own handler aborts the process (SIGABRT) three seconds later, whatever it is doing then.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address at which nobody listens, for which Ray itself would wait for many minutes."""
-    host, sign, port = address.removeprefix("ray://").rpartition(":")
-    if not address or address in ("auto", "local"):
-        return
-    if not (host and sign and port.isdigit()):
-        raise JobsError(f"'{address}' is not HOST:PORT, such as 10.0.0.1:6379")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise JobsError(f"no Ray cluster answers at {address} ({error}); is `ray start --head` done there?") from None
-
-
-def _needs(ray: Any, compute: Compute) -> dict[str, int]:
-    """Say what a run takes of the cluster."""
-    gpus = ray.cluster_resources().get("GPU", 0)
-    if compute.device == "cuda" and not gpus:
-        raise JobsError("--device cuda was asked for, but the Ray cluster has no GPU: use --device cpu, or add one")
-    return {"num_gpus": 1} if gpus and compute.device != "cpu" else {"num_cpus": 1}
-
-
-def _outcome(ray: Any, reference: Any) -> tuple[Record | tuple[str, str], bool]:
-    """Return what became of a process, and whether it was killed."""
-    try:
-        return ray.get(reference), False
-    except ray.exceptions.OutOfMemoryError:
-        return (Status.OOM, "its process was stopped by Ray, as the machine ran out of memory"), True
-    except ray.exceptions.RayError as error:
-        return (Status.CRASHED, f"its process was killed ({type(error).__name__})"), True
 
 
 def _failed(cell: RunCell, kind: str, reason: str, command: str) -> Record:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reports.table import Table
 
 REACHED_TRAINING = 0.3  # share of the speed of a plain matrix product that small models reach in training
-PER_IMAGE_S = 0.01  # that loading, augmenting and the step itself take, whatever the model
+PER_IMAGE_S = 0.01  # of one processor, that loading, augmenting and the step itself take, whatever the model
 
 
 def costs(work: Iterable[Work], options: argparse.Namespace) -> "list[Table]":
@@ -42,7 +42,7 @@ def _totals(runs: "list[RunCell]", cells: "list[Cell]", finished: set[str], opti
     here = environment(device)
     new_runs = [run for run in runs if options.fresh or run.identity() not in finished]
     new_cells = [cell for cell in cells if options.fresh or cell.identity(here) not in finished]
-    training = sum(_training_seconds(run, device) for run in new_runs)
+    training = _training_seconds(new_runs, device, options.jobs)
     measuring = sum(estimated_seconds(cell, options.repeat) for cell in new_cells)
     gpu_hours = sum(cost(run).gpu_hours for run in new_runs)
     body = [
@@ -63,14 +63,20 @@ def _totals(runs: "list[RunCell]", cells: "list[Cell]", finished: set[str], opti
     return Table("Total", ["Part", "to run", "finished", "A100 hours (estimated)", "here (estimated)"], body, [note])
 
 
-def _training_seconds(run: "RunCell", device: str) -> float:
+def _training_seconds(runs: "list[RunCell]", device: str, jobs: int | str | None) -> float:
     from dvbench.cell import Cell
+    from dvbench.jobs import at_once_here
     from dvbench.profile.sweep import counts_of, speed
     from dvbench.run.plan import PASSES, cost
+    from tasks.fit import Compute
 
-    flops = counts_of(Cell(run.model, run.load_protocol().image_size).settled()).total_flops
-    each = PER_IMAGE_S + PASSES * flops / (REACHED_TRAINING * speed(device, "fp32"))
-    return cost(run).images * each
+    at_once = jobs if isinstance(jobs, int) else at_once_here(runs, Compute(device))
+    seconds = 0.0
+    for run in runs:
+        flops = counts_of(Cell(run.model, run.load_protocol().image_size).settled()).total_flops
+        each = PER_IMAGE_S / at_once + PASSES * flops / (REACHED_TRAINING * speed(device, "fp32"))
+        seconds += cost(run).images * each
+    return seconds
 
 
 def _hours(seconds: float) -> str:

@@ -49,7 +49,7 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
     """Run what is missing of the training runs that tables and figures ask for; what several ask for runs once."""
     from dvbench.accuracy.cells import Wish, wanted
     from dvbench.reproduce import target
-    from dvbench.verbs.run import compute_of, ray_of, run_cells
+    from dvbench.verbs.run import compute_of, run_cells
     from reports.ledger import Ledger
 
     wish = Wish(
@@ -80,8 +80,8 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
     if missing:
         # A copy, because the batch of measurements is another thing.
         compute = compute_of(argparse.Namespace(**{**vars(options), "batch_size": options.per_device}))
-        ray = ray_of(options)
-        records = run_cells(missing, compute, options.out, fresh=options.fresh, ray=ray, errors=errors)
+        where = {"jobs": options.jobs, "ray_address": options.ray_address}
+        records = run_cells(missing, compute, options.out, fresh=options.fresh, errors=errors, **where)
     by_identity = {record.identity: record for record in (*known.values(), *records)}
     for name in names:
         work[name].count_runs(by_identity, errors or {}, started)

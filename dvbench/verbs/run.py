@@ -3,8 +3,10 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
         print_tables(dry_run(cells))
         return GOOD
     compute = compute_of(options)
-    records = run_cells(cells, compute, options.out, fresh=options.fresh, ray=ray_of(options))
+    records = run_cells(
+        cells, compute, options.out, fresh=options.fresh, jobs=options.jobs, ray_address=options.ray_address
+    )
     if compute.rank == 0:
         print_tables(summary(records))
     return exit_code(records)
@@ -97,27 +101,52 @@ def run_cells(
     out: Path,
     *,
     fresh: bool,
-    ray: str | None = None,
+    jobs: int | str | None = None,
+    ray_address: str | None = None,
     errors: "dict[RunCell, str] | None" = None,
 ) -> "list[Record]":
-    """Run cells with a progress bar, one after the other here, or side by side; finished ones are taken over.
+    """Run cells with a progress bar, one after the other or side by side; finished ones are taken over.
 
     Args:
         cells: what to run, each once.
         compute: what a run computes on.
         out: folder of records and runs.
         fresh: train again what is finished.
-        ray: address of the Ray cluster to run on, empty to look for one; None to run here.
-        errors: takes in, in one line, what ended a cell here, so that the others go on; None lets it be raised.
+        jobs: how many at a time on this machine, "ray" for as many as a cluster takes, None for what suits the machine.
+        ray_address: of the cluster; None to look for one.
+        errors: takes in, in one line, what ended a cell that ran by itself, so that the others go on; None lets it be
+            raised. A cell that ran beside others has a record of what ended it.
     """
+    from dvbench.jobs import Pool, Processes, at_once_here, run_side_by_side
+
+    pool: Callable[[], AbstractContextManager[Pool]]
+    command = "dvbench " + shlex.join(sys.argv[1:])
+    if jobs == "ray":
+        from dvbench.cluster import ray_cluster
+
+        title, pool = "on Ray", partial(ray_cluster, ray_address or "", compute)
+    else:
+        at_once = min(len(cells), int(jobs or at_once_here(cells, compute)))
+        if at_once < 2:
+            return _one_by_one(cells, compute, out, command=command, fresh=fresh, errors=errors)
+        # Loading processes would take their processors away.
+        compute = replace(compute, workers=compute.workers or 0)
+        title, pool = f"{at_once} at a time", partial(Processes, at_once)
+    with _bar(f"{len(cells)} runs, {title}") as report:
+        return run_side_by_side(cells, compute, out, pool, command=command, fresh=fresh, report=report, tell=_tell)
+
+
+def _one_by_one(
+    cells: "Sequence[RunCell]",
+    compute: "Compute",
+    out: Path,
+    *,
+    command: str,
+    fresh: bool,
+    errors: "dict[RunCell, str] | None",
+) -> "list[Record]":
     from dvbench.run.execute import Place, execute
 
-    command = "dvbench " + shlex.join(sys.argv[1:])
-    if ray is not None:
-        from dvbench.jobs import run_on_ray
-
-        with _bar(f"{len(cells)} runs on Ray") as report:
-            return run_on_ray(cells, compute, out, address=ray, command=command, fresh=fresh, report=report, tell=_tell)
     records = []
     for number, cell in enumerate(cells, start=1):
         title = f"{number}/{len(cells)} {cell.label} on {cell.protocol}, seed {cell.seed}"
@@ -134,11 +163,6 @@ def run_cells(
         if record.reason:
             _tell(f"{title}: {record.reason}")
     return records
-
-
-def ray_of(options: argparse.Namespace) -> str | None:
-    """Read the Ray cluster to run on, empty to look for one; None to run here."""
-    return (options.ray_address or "") if options.jobs == "ray" else None
 
 
 def _tell(line: str) -> None:
@@ -164,9 +188,10 @@ def compute_of(options: argparse.Namespace) -> "Compute":
     """Read what to compute on."""
     from tasks.fit import Compute
 
-    if getattr(options, "jobs", "here") == "ray":
-        if options.devices * options.nodes > 1:
-            raise UsageError("--jobs ray gives each run one process: leave out --devices and --nodes")
+    jobs = getattr(options, "jobs", None)
+    if jobs not in (None, 1) and options.devices * options.nodes > 1:
+        raise UsageError(f"--jobs {jobs} gives each run one process: leave out --devices and --nodes")
+    if jobs == "ray":
         return Compute(options.device, batch_size=options.batch_size, workers=options.workers)
     device = torch_device(options.device).partition(":")[0]
     return Compute(device, options.devices, options.nodes, options.batch_size, options.workers)
@@ -234,10 +259,18 @@ def compute_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="loading processes a device (default: by the machine)")
 
 
+def _jobs(text: str) -> int | str:
+    return text if text == "ray" else positive(text)
+
+
 def jobs_options(sub: argparse._ActionsContainer) -> None:
     """Add the options on where training runs are processed."""
     sub.add_argument(
-        "--jobs", default="here", choices=["here", "ray"], help="runs one by one here, or side by side on a Ray cluster"
+        "--jobs",
+        type=_jobs,
+        metavar="N",
+        help="runs at a time on this machine, or ray: as many as a Ray cluster takes (default: on a CPU, one reduced "
+        "run for each processor; else one)",
     )
     sub.add_argument(
         "--ray-address", metavar="HOST:PORT", help="of the cluster (default: RAY_ADDRESS, else this machine)"
@@ -255,7 +288,7 @@ def add_to(verbs: Subparsers) -> None:
         "  dvbench run classification --dataset aid --model dynamicvis_b --scale full --devices 8\n"
         "  dvbench run detection --dataset levir_ship --model dynamicvis_b --scale full --dry-run\n"
         "  dvbench run change_detection --dataset levir_cd --model resnet18 --seeds 3 --set optimiser.lr=0.0005\n"
-        "  dvbench run classification --model resnet18 deit_t16 --seeds 3 --jobs ray\n",
+        "  dvbench run classification --model resnet18 deit_t16 --seeds 3 --jobs 4\n",
     )
     sub.add_argument("task", metavar="TASK", help="classification, detection, ...; see dvbench list tasks")
     sub.add_argument("--model", nargs="+", required=True, metavar="M", help="models; see dvbench list models")

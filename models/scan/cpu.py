@@ -2,14 +2,16 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Job = TypeVar("Job")
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _BLOCKS_PER_GROUP = 4  # of the backward pass: one sum over channels a group, so fewer would need more memory
@@ -62,8 +64,7 @@ def selective_scan_cpu(
     def run(job: tuple[int, int, int]) -> None:
         scan(*arguments, *job)
 
-    threads = torch.get_num_threads()
-    list(_pool(threads, os.getpid()).map(run, _jobs(batch, blocks, threads)))
+    _run_all(run, _jobs(batch, blocks, torch.get_num_threads()))
     return out[..., :channels].contiguous().to(u.dtype)
 
 
@@ -122,7 +123,7 @@ def selective_scan_cpu_backward(
         differentiate(*inputs, reverse, *parts, *rest, item, firsts[group], last)
 
     jobs = [(item, group) for item in range(batch) for group in range(len(firsts))]
-    list(_pool(torch.get_num_threads(), os.getpid()).map(run, jobs))
+    _run_all(run, jobs)
     grad_A = to_A.sum(0).transpose(1, 2).reshape(width, states)[:channels]
     found = (
         (to_u[..., :channels], u),
@@ -198,6 +199,19 @@ def _jobs(batch: int, blocks: int, threads: int) -> Iterator[tuple[int, int, int
     for item in range(batch):
         for first in range(0, blocks, size):
             yield item, first, min(first + size, blocks)
+
+
+def _run_all(run: Callable[[Job], None], jobs: Iterable[Job]) -> None:
+    """Run jobs in as many threads as torch has; each takes the next job when it is free."""
+    threads = torch.get_num_threads()
+    left = iter(list(jobs))  # of a list, as a generator must not be asked by two threads at once
+
+    def run_what_is_left(_: int) -> None:
+        for job in left:
+            run(job)
+
+    # One submission a thread: one a job takes longer than the jobs of a small scan.
+    list(_pool(threads, os.getpid()).map(run_what_is_left, range(threads)))
 
 
 @lru_cache(maxsize=1)

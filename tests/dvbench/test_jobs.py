@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: side by side, and what is left when their processes are killed."""
+"""Runs side by side, here and on a Ray cluster, and what is left when their processes are killed."""
 
 import os
 import signal
@@ -6,15 +6,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
 import pytest
 
 from dvbench import cli
-from dvbench.jobs import ATTEMPTS, Job, run_on_ray, work
+from dvbench.cluster import ray_cluster
+from dvbench.jobs import ATTEMPTS, Job, Outcome, Pool, Processes, at_once_here, run_side_by_side, work
 from dvbench.run import plan
 from dvbench.run.cell import RunCell
 from dvbench.verbs.common import INTERRUPTED
@@ -40,16 +43,21 @@ def record(cell: RunCell, created: str = "2026-01-01T00:00:00+00:00") -> Record:
     return Record(cell.as_dict(), cell.identity(), Status.OK, "", {}, {}, created, "", "")
 
 
-def run(wanted: list[RunCell], out: Path, told: list[str], target: Callable[[Job], object] = work) -> list[Record]:
-    return run_on_ray(
-        wanted,
-        Compute("cpu", workers=0),
-        out,
-        command="",
-        report=lambda *_: None,
-        tell=told.append,
-        target=target,  # type: ignore[arg-type]
+def run(
+    wanted: list[RunCell], out: Path, told: list[str], pool: Callable[[], AbstractContextManager[Pool]]
+) -> list[Record]:
+    return run_side_by_side(
+        wanted, Compute("cpu", workers=0), out, pool, command="", report=lambda *_: None, tell=told.append
     )
+
+
+def dying(job: Job) -> Outcome:
+    """Ends as its seed says: well, by a signal, or with an error."""
+    if job.cell.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.cell.seed == 2:
+        return "error", "FitError: no batch of 3"
+    return Record(job.cell.as_dict(), job.identity, Status.OK, "", {}, {}, "2026-01-01", "", "")
 
 
 def test_what_is_finished_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +65,7 @@ def test_what_is_finished_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.M
     known = [record(cell) for cell in cells(2)]
     for each in known:
         Ledger(tmp_path / "records").write(each)
-    assert run(cells(2), tmp_path, []) == known
+    assert run(cells(2), tmp_path, [], partial(ray_cluster, "", Compute("cpu"))) == known
 
 
 def test_a_machine_without_ray_says_how_to_install_it(
@@ -70,8 +78,11 @@ def test_a_machine_without_ray_says_how_to_install_it(
     assert not list(tmp_path.iterdir())
 
 
-def test_runs_on_ray_do_not_spread_over_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["run", "classification", "--model", "resnet18", "--scale", "smoke", "--jobs", "ray", "--devices", "2"]
+@pytest.mark.parametrize("jobs", ["2", "ray"])
+def test_runs_side_by_side_do_not_spread_over_devices(
+    jobs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["run", "classification", "--model", "resnet18", "--scale", "smoke", "--jobs", jobs, "--devices", "2"]
     assert cli.main([*given, "--out", str(tmp_path)]) == 2
     assert "leave out --devices and --nodes" in capsys.readouterr().err.splitlines()[-1]
 
@@ -84,26 +95,46 @@ def test_a_process_with_other_code_refuses(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_a_run_that_always_dies_is_a_row_and_the_others_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray", reason="the ray extra is not installed")
+@pytest.mark.parametrize("where", ["here", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_run_that_always_dies_is_a_row_and_the_others_end(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "ray":
+        pytest.importorskip("ray", reason="the ray extra is not installed")
     for name, value in PATIENT.items():
         monkeypatch.setenv(name, value)
     told: list[str] = []
-
-    def target(job: Job) -> object:
-        if job.cell.seed == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if job.cell.seed == 2:
-            return "error", "FitError: no batch of 3"
-        return Record(job.cell.as_dict(), job.identity, Status.OK, "", {}, {}, "2026-01-01", "", "")
-
-    found = run(cells(3), tmp_path, told, target)
-    assert [each.status for each in found] == [Status.OK, Status.CRASHED, Status.ERROR]
-    assert "its process was killed" in found[1].reason
+    pool = partial(Processes, 2, dying) if where == "here" else partial(ray_cluster, "", Compute("cpu"), dying)
+    found = run(cells(3), tmp_path, told, pool)
+    assert [each.status for each in found] == [
+        Status.OK,
+        Status.OOM if where == "here" else Status.CRASHED,
+        Status.ERROR,
+    ]
+    assert "killed" in found[1].reason
     assert found[2].reason == "FitError: no batch of 3"
     assert sum("seed 1" in line and "started again" in line for line in told) == ATTEMPTS - 1
     assert {each.identity for each in Ledger(tmp_path / "records").records()} == {each.identity for each in found}
+
+
+@pytest.mark.parametrize(
+    ("cell", "compute", "processors", "free", "expected"),
+    [
+        pytest.param("smoke", Compute("cpu"), 4, 64, 3, id="one for each run"),
+        pytest.param("smoke", Compute("cpu"), 2, 64, 2, id="one for each processor"),
+        pytest.param("smoke", Compute("cpu"), 4, 9, 2, id="as memory allows"),
+        pytest.param("smoke", Compute("cpu"), 4, 1, 1, id="one in any case"),
+        pytest.param("smoke", Compute("cuda"), 4, 64, 1, id="one GPU"),
+        pytest.param("smoke", Compute("cpu", devices=2), 4, 64, 1, id="several processes a run"),
+        pytest.param("full", Compute("cpu"), 4, 64, 1, id="large ones"),
+    ],
+)
+def test_reduced_runs_share_the_processors(
+    cell: str, compute: Compute, processors: int, free: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dvbench.jobs.processors", lambda: processors)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
+    assert at_once_here([plan.cell("resnet18", "aid", cell, seed=seed) for seed in range(3)], compute) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,19 +151,21 @@ def test_a_cluster_that_is_not_there_is_named(
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_no_finished_run_and_its_own_goes_on(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the ray extra is not installed")
+@pytest.mark.parametrize("jobs", ["2", "ray"])
+def test_a_killed_worker_loses_no_finished_run_and_its_own_goes_on(jobs: str, tmp_path: Path) -> None:
+    if jobs == "ray":
+        pytest.importorskip("ray", reason="the ray extra is not installed")
     assert cli.main([*training(tmp_path), "--seed", "0"]) in (0, 1)  # a few images need not be enough to learn
     (finished,) = Ledger(tmp_path / "records").records()
-    started = on_ray(tmp_path, seeds=2)
+    started = side_by_side(tmp_path, jobs, seeds=3)
     log = _wait(lambda: midway(tmp_path), started)
     before = pd.read_csv(log)["seconds"].tolist()[:-1]  # the last one's checkpoint may be under way
-    worker_of(started).kill()
+    trainer_of(started).kill()
     _, told = started.communicate(timeout=600)
     assert started.returncode in (0, 1), told
     assert told.count("started again, 2 of 3") == 1
     records = Ledger(tmp_path / "records").records()
-    assert sorted(int(str(each.cell["seed"])) for each in records) == [0, 1]
+    assert sorted(int(str(each.cell["seed"])) for each in records) == [0, 1, 2]
     assert {each.status for each in records} == {Status.OK}
     assert finished in records
     assert pd.read_csv(log)["seconds"].tolist()[: len(before)] == before  # none was trained again
@@ -141,14 +174,18 @@ def test_a_killed_worker_loses_no_finished_run_and_its_own_goes_on(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_command_that_is_told_to_end_does_so_in_order(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the ray extra is not installed")
-    started = on_ray(tmp_path, seeds=1)
+@pytest.mark.parametrize(("jobs", "how"), [("2", signal.SIGINT), ("ray", signal.SIGTERM)])
+def test_a_command_that_is_told_to_end_does_so_in_order(jobs: str, how: signal.Signals, tmp_path: Path) -> None:
+    if jobs == "ray":
+        pytest.importorskip("ray", reason="the ray extra is not installed")
+    started = side_by_side(tmp_path, jobs, seeds=2)
     log = _wait(lambda: midway(tmp_path), started)
-    started.terminate()
+    trains = trainer_of(started)
+    started.send_signal(how)
     _, told = started.communicate(timeout=600)
     assert (started.returncode, "interrupted: what is finished is kept" in told) == (INTERRUPTED, True), told
     assert log.exists()
+    assert not trains.is_running() or trains.status() == psutil.STATUS_ZOMBIE
 
 
 def training(out: Path) -> list[str]:
@@ -158,8 +195,8 @@ def training(out: Path) -> list[str]:
     return [*given, *settings, "--out", str(out)]
 
 
-def on_ray(out: Path, seeds: int) -> "subprocess.Popen[str]":
-    command = [PROGRAM, *training(out), "--seeds", str(seeds), "--jobs", "ray"]
+def side_by_side(out: Path, jobs: str, seeds: int) -> "subprocess.Popen[str]":
+    command = [PROGRAM, *training(out), "--seeds", str(seeds), "--jobs", jobs]
     quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     return subprocess.Popen(command, text=True, env=os.environ | PATIENT, **quiet)  # type: ignore[call-overload,no-any-return] # noqa: S603
 
@@ -170,11 +207,11 @@ def midway(out: Path) -> Path | None:
     return next((log for log in logs if 2 <= len(log.read_text().splitlines()) - 1 <= EPOCHS - 4), None)
 
 
-def worker_of(started: "subprocess.Popen[str]") -> psutil.Process:
-    """Find the process that trains, by the title that Ray gives it."""
+def trainer_of(started: "subprocess.Popen[str]") -> psutil.Process:
+    """Find a process that trains, by the title that Ray gives it or by its start."""
     for child in psutil.Process(started.pid).children(recursive=True):
         with suppress(psutil.Error):
-            if "ray::work" in " ".join(child.cmdline()):
+            if any(sign in " ".join(child.cmdline()) for sign in ("ray::work", "spawn_main")):
                 return child
     return pytest.fail("no process trains")
 
