@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvbench.environment import code_fingerprint
+from dvbench.environment import ROOT, code_fingerprint
 from dvbench.reproduce import draw, target
 from dvbench.unfinished import Unfinished
 from dvbench.verbs.common import one_line
@@ -20,7 +20,6 @@ from reports.record import Record
 from reports.table import Table
 
 FILE = "standing.json"
-PACKAGES = ("dvbench", "models", "reports", "tasks")
 ENDINGS = (".py", ".yaml", ".csv", ".html", ".css", ".js")
 BY_EYE = "a picture: compared by eye"
 
@@ -148,9 +147,20 @@ def _listed(reasons: Counter[str]) -> str:
 
 def _mark(records: Sequence[Record], runs: Sequence[Unfinished], problems: Sequence[str]) -> str:
     """Hash all that a drawing depends on: the code, the records, runs that are still going, files set aside."""
-    code = code_fingerprint(folders=PACKAGES, endings=ENDINGS)
+    code = drawing_code()
     seen = [(record.identity, record.created, record.status) for record in records]
     return hashlib.sha256(json.dumps([code, seen, [asdict(one) for one in runs], problems]).encode()).hexdigest()
+
+
+def drawing_code(root: Path = ROOT) -> str:
+    """Hash the files that decide how targets are drawn.
+
+    Args:
+        root: the folder that holds the packages.
+    """
+    # In a clone results lie inside the package `reports`, and are no part of the code.
+    with_assets = code_fingerprint(root, ("dvbench", "models", "reports/parts", "tasks"), ENDINGS)
+    return with_assets + code_fingerprint(root, ("reports",), (".py",))
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -199,6 +199,20 @@ def test_what_was_lost_is_drawn_again(tmp_path: Path, runs: list[RunCell], lost:
     assert len(runs) == len(set(runs))
 
 
+def test_results_in_a_clone_are_no_code(tmp_path: Path) -> None:
+    def write(name: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+        return standing.drawing_code(tmp_path)
+
+    code = ["dvbench/page.py", "dvbench/paper/table1.csv", "tasks/protocols/aid.yaml", "reports/parts/page.css"]
+    seen = [write(name) for name in [*code, "reports/table.py"]]
+    assert len(set(seen)) == len(seen)
+    for result in ("table1.csv", "index.html", "runs/resnet18/log.csv"):
+        assert write(f"reports/out/{result}") == seen[-1]
+
+
 def test_a_target_that_cannot_be_drawn_costs_no_other(tmp_path: Path, capsys: Capture) -> None:
     def broken(*_: object) -> Any:
         raise ZeroDivisionError("by zero")
