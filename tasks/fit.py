@@ -120,6 +120,7 @@ def fit(
         KeyboardInterrupt: interrupted; the last checkpoint is kept.
     """
     _check_writable(folder)
+    task.train()  # Lightning leaves the mode as it is, and scoring before may have changed it
     protocol = task.protocol
     keep: dict[str, Any] = {"dirpath": folder, "save_top_k": 1, "enable_version_counter": False}
     chosen_by = f"val/{protocol.select.metric}"

@@ -102,6 +102,22 @@ def test_seeds_give_mean_and_spread(run: Run, tmp_path: Path) -> None:
     assert [record.cell["seed"] for record in records(tmp_path)] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "noise", [("noise.kind=fixed", "noise.scale=5"), ("noise.kind=decay", "noise.scale=5")], ids=["fixed", "decay"]
+)
+def test_noise_on_the_selection_changes_what_is_trained(noise: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    """Also where the selection was measured before, which is done without noise (table 19)."""
+    task = ["run", "semantic_segmentation", "--dataset", "synthetic_small_targets", "--scale", "smoke"]
+    for out, chosen in (("quiet", ("noise.kind=none",)), ("noisy", noise)):
+        settings = [*SMALL, "select.every=1", *chosen]
+        given = ["--model", "dynamicvis_t", "--workers", "0", "--epochs", "1", "--out", str(tmp_path / out)]
+        run(*task, *given, "--set", *settings)
+        (found,) = records(tmp_path / out)
+        assert "recall_stage1_untrained" in found.measures
+    quiet, noisy = weights(tmp_path / "quiet"), weights(tmp_path / "noisy")
+    assert any(not torch.equal(quiet[name], noisy[name]) for name in quiet)
+
+
 def test_a_dry_run_runs_nothing(run: Run, tmp_path: Path) -> None:
     code, printed, _ = run(*arguments(tmp_path, "--dry-run"))
     assert code == 0
