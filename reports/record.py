@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -11,8 +11,11 @@ Scalar: TypeAlias = str | int | float | bool | None
 JSON: TypeAlias = "Scalar | Sequence[JSON] | Mapping[str, JSON]"
 How: TypeAlias = Literal["measured", "counted", "predicted", "estimated"]
 
-SCHEMA = 1
-"""Version of the record's layout; a record of another version is refused, never guessed at."""
+SCHEMA = 2
+"""Version of the record's layout; a record of an unknown version is refused, never guessed at."""
+
+ADDED = {2: {"record": ("basis",), "measure": ("interval",)}}
+"""What later versions added. A record from before is read without them: what it does not say is unknown."""
 
 KINDS: Mapping[str, str] = {
     "matmul": "matrix products",
@@ -95,6 +98,7 @@ class Measure:
             "estimated" from other measurements.
         samples: Raw values behind ``value`` in the order they were taken; empty when there is only the one.
         note: One short line on how to read the number.
+        interval: Lower and upper end of its 95 % bootstrap interval over what was scored; None when there is none.
 
     Raises:
         RecordError: ``how`` is none of the four, or a value is not a number.
@@ -105,13 +109,16 @@ class Measure:
     how: How
     samples: tuple[float, ...] = ()
     note: str = ""
+    interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.how not in get_args(How):
             raise RecordError(f"measure with how={self.how!r}; use one of {', '.join(get_args(How))}")
-        numbers = self.samples if self.value is None else (self.value, *self.samples)
+        numbers = (*self.samples, *(self.interval or ()), *(() if self.value is None else (self.value,)))
         if not all(isinstance(number, int | float) for number in numbers):
             raise RecordError(f"measure in {self.unit} holds something that is not a number; pass int or float")
+        if self.interval is not None and len(self.interval) != 2:
+            raise RecordError(f"measure in {self.unit} has an interval of {len(self.interval)} ends; pass two")
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ class Record:
         created: When it was finished, UTC, ISO 8601.
         command: The command line that made it.
         group: Cells of one group were measured alternating in one run, so ratios may be taken pair by pair.
+        basis: What a score rests on: data, weights, batch, epochs, see `dvbench.training.basis`. Empty for other
+            records and for those of schema 1, of which it is unknown.
         schema: Version of this layout.
 
     Raises:
@@ -143,6 +152,7 @@ class Record:
     created: str
     command: str
     group: str
+    basis: Mapping[str, JSON] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -165,32 +175,40 @@ class Record:
         """The record that ``to_json`` wrote as ``text``; ``source`` names it in errors.
 
         Raises:
-            RecordError: The text is corrupt, lacks a key, has one too many, or has another schema version.
+            RecordError: The text is corrupt, lacks a key, has one too many, or has an unknown schema version.
         """
         try:
             data = json.loads(text)
             schema = data["schema"] if isinstance(data, dict) and "schema" in data else SCHEMA
-            if schema != SCHEMA:
-                raise ValueError(f"schema {schema}, this version reads schema {SCHEMA}")
-            _check_keys(cls, data, "record")
-            for name in ("cell", "measures", "environment"):
+            if type(schema) is not int or not 1 <= schema <= SCHEMA:
+                raise ValueError(f"schema {schema}, this version reads schema 1 to {SCHEMA}")
+            _check_keys(cls, data, "record", _later("record", schema))
+            for name in ("cell", "measures", "environment", *(("basis",) if "basis" in data else ())):
                 if not isinstance(data[name], dict):
                     raise ValueError(f"{name} is not a JSON object")
-            measures = {name: _measure(name, value) for name, value in data["measures"].items()}
+            measures = {name: _measure(name, value, schema) for name, value in data["measures"].items()}
             return cls(**data | {"status": Status(data["status"]), "measures": measures})
         except (TypeError, ValueError) as error:
             raise RecordError(f"{source}: unreadable record ({error}); remove it and measure the cell again") from error
 
 
-def _measure(name: str, data: Any) -> Measure:
-    _check_keys(Measure, data, name)
-    return Measure(**data | {"samples": tuple(data["samples"])})
+def _later(kind: str, schema: int) -> set[str]:
+    """Return the keys that a record or measure of this schema does not have yet."""
+    return {key for version, added in ADDED.items() if version > schema for key in added[kind]}
 
 
-def _check_keys(kind: type[Record | Measure], data: Any, name: str) -> None:
+def _measure(name: str, data: Any, schema: int) -> Measure:
+    _check_keys(Measure, data, name, _later("measure", schema))
+    interval = data.get("interval")
+    return Measure(
+        **data | {"samples": tuple(data["samples"]), "interval": None if interval is None else tuple(interval)}
+    )
+
+
+def _check_keys(kind: type[Record | Measure], data: Any, name: str, later: set[str]) -> None:
     if not isinstance(data, dict):
         raise ValueError(f"{name} is not a JSON object")
-    expected = {field.name for field in fields(kind)}
+    expected = {field.name for field in fields(kind)} - later
     if missing := sorted(expected - data.keys()):
         raise ValueError(f"{name} lacks {', '.join(missing)}")
     if unknown := sorted(data.keys() - expected):

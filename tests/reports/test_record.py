@@ -39,18 +39,27 @@ def _changed(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        (RECORD.to_json()[:-20], "line 42"),
+        (RECORD.to_json()[:-20], f"line {len(RECORD.to_json()[:-20].splitlines())}"),
         ("[]", "not a JSON object"),
-        (_changed(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads schema {SCHEMA}"),
+        (_changed(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads schema 1 to {SCHEMA}"),
         (_changed(colour="red"), "unknown colour"),
         (_changed(status="fine"), "fine"),
         (_changed(identity="../../etc"), "not a hash"),
         (_changed(cell=[]), "cell is not a JSON object"),
         (_changed(measures={"latency_ms": 3.0}), "latency_ms is not a JSON object"),
-        (_changed(measures={"latency_ms": {"value": 3.0}}), "latency_ms lacks how, note, samples, unit"),
+        (_changed(measures={"latency_ms": {"value": 3.0}}), "latency_ms lacks how, interval, note, samples, unit"),
         (
             _changed(
-                measures={"latency_ms": {"value": "3", "unit": "ms", "how": "measured", "samples": [], "note": ""}}
+                measures={
+                    "latency_ms": {
+                        "value": "3",
+                        "unit": "ms",
+                        "how": "measured",
+                        "samples": [],
+                        "note": "",
+                        "interval": None,
+                    }
+                }
             ),
             "not a number",
         ),
@@ -72,6 +81,29 @@ def test_every_key_but_the_version_is_asked_for_by_name(key: str) -> None:
     del data[key]
     with pytest.raises(RecordError, match=f"record lacks {key}"):
         Record.from_json(json.dumps(data), "here")
+
+
+def test_a_record_of_schema_1_is_read_and_its_basis_is_unknown() -> None:
+    data = json.loads(RECORD.to_json())
+    del data["basis"]
+    for measure in data["measures"].values():
+        del measure["interval"]
+    old = Record.from_json(json.dumps(data | {"schema": 1}), "here")
+    assert old.basis == {}
+    assert old.measures == RECORD.measures
+    assert old.schema == 1
+
+
+def test_schema_1_may_not_have_what_came_later() -> None:
+    with pytest.raises(RecordError, match="unknown basis"):
+        Record.from_json(_changed(schema=1), "here")
+
+
+def test_an_interval_comes_back_and_has_two_ends() -> None:
+    scored = Record(**vars(RECORD) | {"measures": {"f1": Measure(61.5, "%", "measured", interval=(60.0, 63.0))}})
+    assert Record.from_json(scored.to_json(), "here").measures["f1"].interval == (60.0, 63.0)
+    with pytest.raises(RecordError, match="1 ends"):
+        Measure(1.0, "%", "measured", interval=(0.0,))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
