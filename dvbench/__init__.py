@@ -1,4 +1,4 @@
-"""dvbench: benchmark and efficiency profiler for DynamicVis (arXiv 2503.16426).
+"""dvbench: benchmark and efficiency profiler for DynamicVis (arXiv 2503.16426v1).
 
 The package is the roof of a house of plain top-level packages. Their names are common words, so importing dvbench first
 makes sure that each of them is ours.

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dvbench.data import verbs as data
+from dvbench.errors import is_ours
 from dvbench.verbs import gate, gpu, inspect, predict, profile, reproduce, run, show, weights
 from dvbench.verbs.common import BAD_INPUT, INTERRUPTED, Verb
 from dvbench.version import __version__
-
-PACKAGES = ("dvbench", "models", "reports", "tasks")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,21 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dvbench: interrupted: {kept}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        if not _is_told(error):
+        if not is_ours(error):
             raise
         print(f"dvbench: {error}", file=sys.stderr)
         return BAD_INPUT
 
 
-def _is_told(error: Exception) -> bool:
-    """Whether an error's message is the whole story for a user, as that of every error class of ours is."""
-    return type(error).__module__.partition(".")[0] in PACKAGES or type(error).__name__ == "DatasetNotFoundError"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dvbench",
-        description="Benchmark and efficiency profiler for DynamicVis (arXiv 2503.16426).",
+        description="Benchmark and efficiency profiler for DynamicVis (arXiv 2503.16426v1).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  dvbench doctor                          what works on this machine\n"

@@ -1,4 +1,4 @@
-"""DynamicVis (arXiv 2503.16426, section 3): only the most informative tokens pass through a state space model."""
+"""DynamicVis (arXiv 2503.16426v1, section 3): only the most informative tokens pass through a state space model."""
 
 from dataclasses import dataclass
 

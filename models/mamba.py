@@ -142,7 +142,7 @@ def total(outputs: Iterable[Tensor]) -> Tensor:
 
 
 class PathMixer(nn.Module):
-    """A norm and one Mamba along one to three paths, merged (arXiv 2503.16426, section 3.3 and table 15).
+    """A norm and one Mamba along one to three paths, merged (arXiv 2503.16426v1, section 3.3 and table 15).
 
     The published graph calls the whole Mamba on the sequence and on its flipped copy. Norm and projections act token by
     token, so they commute with any reordering and, being linear, `out_proj` commutes with the merge: each runs once.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class PositionalEmbedding(nn.Module):
-    """Learned positions for one image size, resized bicubically for others (arXiv 2503.16426, section 3.1).
+    """Learned positions for one image size, resized bicubically for others (arXiv 2503.16426v1, section 3.1).
 
     Released code of this family resizes only when a checkpoint is loaded; here any size runs at any time.
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import mean, stdev
 
-from reports.baseline import BaselineError, Part, Values
+from reports.gate_baseline import BaselineError, Part, Values
 from reports.table import Table
 
 HARD = ("counts", "outputs", "accuracy")

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from reports.baseline import Part
 from reports.gate import Finding, findings_table, shown
+from reports.gate_baseline import Part
 from reports.ledger import LedgerError, write_atomically
 
 

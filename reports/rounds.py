@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from reports.baseline import Values
+from reports.gate_baseline import Values
 from reports.ledger import Ledger
 from reports.record import Record, Status
 from reports.stats import StatsError, paired_ratio

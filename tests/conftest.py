@@ -12,4 +12,4 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 @pytest.fixture(autouse=True)
 def one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process, where stand-ins are seen, unless a test asks for several at a time."""
-    monkeypatch.setattr("dvbench.jobs.at_once_here", lambda *_: 1)
+    monkeypatch.setattr("dvbench.training.jobs.at_once_here", lambda *_: 1)

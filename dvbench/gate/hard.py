@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from dvbench.data.scene import default_scene, load_scene
 from dvbench.profile.counters import count
-from dvbench.run.execute import Place, execute
-from dvbench.run.plan import cell
+from dvbench.training.execute import Place, execute
+from dvbench.training.plan import cell
 from models.zoo import build_classifier
-from reports.baseline import Values
+from reports.gate_baseline import Values
 from tasks.fit import Compute
 
 SIDES = (512, 1024)

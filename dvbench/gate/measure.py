@@ -8,8 +8,8 @@ from dvbench.environment import environment
 from dvbench.gate import hard, soft
 from dvbench.profile.sweep import command
 from models.zoo import ZOO
-from reports.baseline import BaselineError, Part
 from reports.gate import HARD
+from reports.gate_baseline import BaselineError, Part
 from reports.ledger import Ledger
 from reports.record import JSON
 from reports.rounds import from_benchmark, from_records

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from dvbench.cell import Cell
 from dvbench.data.scene import Bands, default_scene
 from dvbench.gate.hard import Taken, Tell
-from dvbench.isolate import IsolatedFailure, Worker
+from dvbench.profile.cell import Cell
+from dvbench.profile.isolate import IsolatedFailure, Worker
 from dvbench.profile.subject import Subject
-from reports.baseline import Values
+from reports.gate_baseline import Values
 from reports.rounds import rounds
 
 THREADS = 1  # so that neither the number of cores nor a busy neighbour on one of them changes a ratio

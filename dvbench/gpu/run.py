@@ -14,7 +14,7 @@ from types import FrameType
 
 from dvbench.environment import environment
 from dvbench.gpu.scale import Scale
-from dvbench.isolate import IsolatedFailure
+from dvbench.profile.isolate import IsolatedFailure
 from dvbench.profile.sweep import STATUS, Tell, command
 from reports.ledger import Ledger
 from reports.record import Measure, Record, Scalar, Status

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from dvbench.cell import Cell
 from dvbench.data.scene import default_scene
 from dvbench.doctor import examine, report
-from dvbench.efficiency.figures import figure20, figure21
-from dvbench.efficiency.found import Found
-from dvbench.efficiency.tables import table13, table14
 from dvbench.gpu.run import Run, Step
 from dvbench.gpu.scans import Scans
 from dvbench.gpu.variants import COMPILED, OURS, Variants
-from dvbench.isolate import IsolatedFailure, Worker
-from dvbench.paper.cells import cells
+from dvbench.profile.cell import Cell
+from dvbench.profile.isolate import IsolatedFailure, Worker
 from dvbench.profile.roofline import CAPTION, points, roofline_table, roofs
 from dvbench.profile.sweep import Plan, sweep
+from dvbench.profile.wanted_cells import cells
+from dvbench.tables.cost_figures import figure20, figure21
+from dvbench.tables.costs import table13, table14
+from dvbench.tables.found import Found
 from reports.plot import save
 from reports.record import Measure, Scalar
 from reports.roofline import roofline_plot

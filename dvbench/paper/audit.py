@@ -47,7 +47,7 @@ def audit_tables() -> list[tuple[str, Table]]:
     body = [[one.row, one.column, _digits(one.paper), _digits(one.ours), _signed(one.difference)] for one in wrong]
     notes = [
         f"F1 and IoU may be {TOLERANCE} points off; all else has to round to the same digits.",
-        "Follows: what the paper's other numbers give. Printed: as in arXiv 2503.16426; nothing is corrected.",
+        "Follows: what the paper's other numbers give. Printed: as in arXiv 2503.16426v1; nothing is corrected.",
     ]
     columns = ["Where", "check", "printed", "follows", "difference"]
     title = f"Audit of the paper: {len(wrong)} of {len(found)} numbers do not fit the others"

@@ -6,9 +6,9 @@ from time import perf_counter
 
 import torch
 
-from dvbench.cell import Cell
 from dvbench.data.scene import Bands, load_scene
 from dvbench.environment import environment
+from dvbench.profile.cell import Cell
 from dvbench.profile.clock import synchronizer, time_once, warm_up
 from dvbench.profile.counters import fvcore_macs
 from dvbench.profile.memory import CudaPeaks, ResidentPeak, allocator_peak

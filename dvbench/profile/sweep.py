@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import torch
 
-from dvbench.cell import Cell
 from dvbench.data.scene import Bands
 from dvbench.environment import environment
-from dvbench.isolate import IsolatedFailure, Worker
+from dvbench.profile.cell import Cell
 from dvbench.profile.clock import rounds_wanted, synchronizer, time_once
 from dvbench.profile.counters import Counts, batch_within, count, largest_batch
+from dvbench.profile.isolate import IsolatedFailure, Worker
 from dvbench.profile.memory import available_bytes
 from dvbench.profile.roofline import work_by_kind
 from dvbench.profile.subject import DTYPES, Subject

@@ -47,13 +47,6 @@ def print_tables(*tables: "Table") -> None:
         wide.print(table.to_rich())
 
 
-def one_line(error: Exception) -> str:
-    """Return an error as the first line of its message, with its kind where that is not ours."""
-    text = (str(error).splitlines() or [""])[0]
-    ours = type(error).__module__.partition(".")[0] in ("dvbench", "models", "reports", "tasks")
-    return text if ours and text else f"{type(error).__name__}: {text}"
-
-
 def wrote(*paths: Path) -> None:
     """Say on stderr which files were written."""
     for path in paths:

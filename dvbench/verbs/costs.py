@@ -8,8 +8,8 @@ from dvbench.verbs.common import torch_device
 from dvbench.verbs.work import Work
 
 if TYPE_CHECKING:
-    from dvbench.cell import Cell
-    from dvbench.run.cell import RunCell
+    from dvbench.profile.cell import Cell
+    from dvbench.training.run_cell import RunCell
     from reports.table import Table
 
 REACHED_TRAINING = 0.3  # share of the speed of a plain matrix product that small models reach in training
@@ -35,7 +35,7 @@ def costs(work: Iterable[Work], options: argparse.Namespace) -> "list[Table]":
 def _totals(runs: "list[RunCell]", cells: "list[Cell]", finished: set[str], options: argparse.Namespace) -> "Table":
     from dvbench.environment import environment
     from dvbench.profile.sweep import estimated_seconds
-    from dvbench.run.plan import cost
+    from dvbench.training.plan import cost
     from reports.table import Table
 
     device = torch_device(options.device)
@@ -64,10 +64,10 @@ def _totals(runs: "list[RunCell]", cells: "list[Cell]", finished: set[str], opti
 
 
 def _training_seconds(runs: "list[RunCell]", device: str, jobs: int | str | None) -> float:
-    from dvbench.cell import Cell
-    from dvbench.jobs import at_once_here
+    from dvbench.profile.cell import Cell
     from dvbench.profile.sweep import counts_of, speed
-    from dvbench.run.plan import PASSES, cost
+    from dvbench.training.jobs import at_once_here
+    from dvbench.training.plan import PASSES, cost
     from tasks.fit import Compute
 
     at_once = jobs if isinstance(jobs, int) else at_once_here(runs, Compute(device))

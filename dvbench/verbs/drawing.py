@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dvbench.verbs.common import FAILED, GOOD, UsageError, print_tables, wrote
 
 if TYPE_CHECKING:
-    from dvbench.standing import Standing, Standings
-    from dvbench.unfinished import Unfinished
+    from dvbench.tables.standing import Standing, Standings
+    from dvbench.training.unfinished import Unfinished
     from reports.record import Record
     from reports.table import Table
 
@@ -36,7 +36,7 @@ def targets(names: Sequence[str]) -> list[str]:
     Raises:
         UnknownTargetError: there is no such target.
     """
-    from dvbench.reproduce import TARGETS, target
+    from dvbench.tables.targets import TARGETS, target
 
     chosen = list(TARGETS) if "all" in names else list(dict.fromkeys(names))
     for name in chosen:
@@ -59,8 +59,8 @@ def draw_all(names: Sequence[str], out: Path, *, whole: bool, again: bool, folde
         LedgerError: the folder cannot be read or written.
         UsageError: `folder` holds no records.
     """
-    from dvbench.standing import Standings
-    from dvbench.unfinished import unfinished
+    from dvbench.tables.standing import Standings
+    from dvbench.training.unfinished import unfinished
     from reports.ledger import Ledger
 
     ledger = Ledger(folder or out / "records")
@@ -90,7 +90,7 @@ def _unchanged(parts: Sequence[str], known: "Standings") -> Drawing | None:
 def _draw(
     names: Sequence[str], records: "Sequence[Record]", out: Path, runs: "Sequence[Unfinished]", *, quiet: bool
 ) -> Drawing:
-    from dvbench.standing import stand
+    from dvbench.tables.standing import stand
 
     drawing = Drawing()
     for name in names:
@@ -107,8 +107,8 @@ def _draw(
 def _write_page(
     drawing: Drawing, records: "Sequence[Record]", out: Path, problems: Sequence[str], runs: "Sequence[Unfinished]"
 ) -> "Standing":
-    from dvbench.page import page
-    from dvbench.standing import Standing
+    from dvbench.tables.page_content import page
+    from dvbench.tables.standing import Standing
 
     drawn = {name: (one, drawing.tables[name]) for name, one in drawing.standings.items()}
     made = page(drawn, records, out, problems, runs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dvbench.verbs.common import FAILED, GOOD, OUT, Subparsers, UsageError, add_verb, print_tables, wrote
 
 if TYPE_CHECKING:
-    from reports.baseline import Part
+    from reports.gate_baseline import Part
 
 PARTS = ("counts", "outputs", "accuracy", "ratios")
 GROUPS = {"hard": PARTS[:3], "soft": PARTS[3:], "files": ()}
@@ -22,8 +22,8 @@ def gate(options: argparse.Namespace) -> int:
         raise UsageError("--reason goes with --update")
 
     from dvbench.gate.measure import BASELINE, check_models
-    from reports.baseline import BaselineError, read_baseline, write_baseline
     from reports.gate import findings_table, judge
+    from reports.gate_baseline import BaselineError, read_baseline, write_baseline
     from reports.gate_files import append_job_summary, write_findings
 
     path = options.baseline or BASELINE

@@ -18,7 +18,7 @@ def list_things(options: argparse.Namespace) -> int:
     if options.what in ("tasks", "all"):
         print_tables(_tasks())
     if options.what in ("tables", "all"):
-        from dvbench.reproduce import TARGETS
+        from dvbench.tables.targets import TARGETS
         from reports.table import Table
 
         print_tables(Table("Tables and figures", ["Name", "What"], [[name, t.about] for name, t in TARGETS.items()]))

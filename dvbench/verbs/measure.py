@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dvbench.verbs.common import FAILED, GOOD, check_side, out_option, picture_options, positive, seconds, torch_device
 
 if TYPE_CHECKING:
-    from dvbench.cell import Cell
+    from dvbench.profile.cell import Cell
     from dvbench.profile.sweep import Plan
     from reports.record import Record
 
@@ -17,7 +17,7 @@ def measure(cells: "list[Cell]", plan: "Plan", out: Path) -> "list[Record]":
     """Measure cells with a progress display; a second call with the same plan and resume set runs nothing."""
     from dvbench.profile.sweep import command, sweep
     from dvbench.progress import display
-    from dvbench.unfinished import begin_measuring
+    from dvbench.training.unfinished import begin_measuring
     from reports.ledger import Ledger
 
     ledger = Ledger(out / "records")
@@ -37,8 +37,8 @@ def template_cell(options: argparse.Namespace) -> "Cell":
 
     import torch
 
-    from dvbench.cell import Cell
     from dvbench.data.scene import default_scene, load_scene
+    from dvbench.profile.cell import Cell
     from models.scan import choose
     from models.zoo import entry
 

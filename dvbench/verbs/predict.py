@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def predict(options: argparse.Namespace) -> int:
     """Predict images with a trained checkpoint."""
     from dvbench.predict.job import SUPPORTED, PredictError, Settings
-    from dvbench.run.trained import load_trained
+    from dvbench.training.trained import load_trained
 
     task = load_trained(options.checkpoint).to(torch_device(options.device)).eval()
     kind = task.protocol.task

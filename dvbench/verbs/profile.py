@@ -8,7 +8,7 @@ from dvbench.verbs.common import Subparsers, UsageError, add_verb, print_tables,
 from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
 
 if TYPE_CHECKING:
-    from dvbench.cell import Cell
+    from dvbench.profile.cell import Cell
     from reports.record import Record
 
 MODELS = ("resnet101", "vit_b16", "dynamicvis_b_dense", "dynamicvis_b")

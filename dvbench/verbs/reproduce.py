@@ -15,13 +15,13 @@ from dvbench.verbs.run import jobs_options
 from dvbench.verbs.work import Work, now, summary
 
 if TYPE_CHECKING:
-    from dvbench.cell import Cell
-    from dvbench.run.cell import RunCell
+    from dvbench.profile.cell import Cell
+    from dvbench.training.run_cell import RunCell
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run what is missing for tables and figures, then draw them."""
-    from dvbench.reproduce import target
+    from dvbench.tables.targets import target
 
     names = targets(options.target)
     work = {name: Work() for name in names}
@@ -47,8 +47,8 @@ def reproduce(options: argparse.Namespace) -> int:
 
 def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work]) -> None:
     """Run what is missing of the training runs that tables and figures ask for; what several ask for runs once."""
-    from dvbench.accuracy.cells import Wish, wanted
-    from dvbench.reproduce import target
+    from dvbench.tables.targets import target
+    from dvbench.training.wanted_runs import Wish, wanted
     from dvbench.verbs.run import compute_of, run_cells
     from reports.ledger import Ledger
 
@@ -99,8 +99,9 @@ def _weights(pairs: Sequence[str]) -> dict[str, str]:
 
 def _measure(names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work]) -> None:
     """Run what is missing of the measurements that tables and figures ask for; what several ask for runs once."""
-    from dvbench.paper.cells import LAPTOP_RESOLUTIONS, RESOLUTIONS
-    from dvbench.reproduce import target
+    from dvbench.paper.cost_rows import RESOLUTIONS
+    from dvbench.profile.wanted_cells import LAPTOP_RESOLUTIONS
+    from dvbench.tables.targets import target
 
     if not names:
         return

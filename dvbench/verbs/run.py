@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dvbench.errors import one_line
 from dvbench.verbs.common import (
     FAILED,
     GOOD,
@@ -17,7 +18,6 @@ from dvbench.verbs.common import (
     Subparsers,
     UsageError,
     add_verb,
-    one_line,
     out_option,
     positive,
     print_tables,
@@ -27,15 +27,15 @@ from dvbench.verbs.common import (
 )
 
 if TYPE_CHECKING:
-    from dvbench.run.cell import RunCell
+    from dvbench.training.run_cell import RunCell
     from reports.record import Record
     from tasks.fit import Compute, Report
 
 
 def run(options: argparse.Namespace) -> int:
     """Train and score a model on a dataset."""
-    from dvbench.run import plan
-    from dvbench.run.summary import summary
+    from dvbench.training import plan
+    from dvbench.training.summary import summary
     from tasks import protocol
     from tasks.roster import task
 
@@ -77,9 +77,9 @@ def run(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score a checkpoint on a split."""
-    from dvbench.run.batches import Source
-    from dvbench.run.summary import scores_table
-    from dvbench.run.trained import load_cell, load_trained
+    from dvbench.training.batches import Source
+    from dvbench.training.summary import scores_table
+    from dvbench.training.trained import load_cell, load_trained
     from tasks.fit import score
 
     task, cell = load_trained(options.checkpoint), load_cell(options.checkpoint)
@@ -117,12 +117,12 @@ def run_cells(
         errors: takes in, in one line, what ended a cell that ran by itself, so that the others go on; None lets it be
             raised. A cell that ran beside others has a record of what ended it.
     """
-    from dvbench.jobs import Pool, Processes, at_once_here, run_side_by_side
+    from dvbench.training.jobs import Pool, Processes, at_once_here, run_side_by_side
 
     pool: Callable[[], AbstractContextManager[Pool]]
     command = "dvbench " + shlex.join(sys.argv[1:])
     if jobs == "ray":
-        from dvbench.cluster import ray_cluster
+        from dvbench.training.cluster import ray_cluster
 
         title, pool = "on Ray", partial(ray_cluster, ray_address or "", compute)
     else:
@@ -145,7 +145,7 @@ def _one_by_one(
     fresh: bool,
     errors: "dict[RunCell, str] | None",
 ) -> "list[Record]":
-    from dvbench.run.execute import Place, execute
+    from dvbench.training.execute import Place, execute
 
     records = []
     for number, cell in enumerate(cells, start=1):
@@ -171,7 +171,7 @@ def _tell(line: str) -> None:
 
 def dry_run(cells: "Sequence[RunCell]") -> Any:
     """Return a table of what would run and what it would take."""
-    from dvbench.run.plan import cost
+    from dvbench.training.plan import cost
     from reports.table import Table
 
     body = []
@@ -199,7 +199,7 @@ def compute_of(options: argparse.Namespace) -> "Compute":
 
 def exit_code(records: "Sequence[Record]") -> int:
     """Return whether every run ended as it should, and every reduced one learned."""
-    from dvbench.run.summary import learned
+    from dvbench.training.summary import learned
 
     return FAILED if any(r.status != "ok" or learned(r) is False for r in records) else GOOD
 

@@ -19,8 +19,8 @@ def show_tokens(options: argparse.Namespace) -> int:
     """Draw which regions each stage of a model keeps."""
     import torch
 
-    from dvbench.cell import Cell
     from dvbench.data.scene import default_scene, load_scene
+    from dvbench.profile.cell import Cell
     from dvbench.profile.memory import available_bytes
     from dvbench.profile.sweep import counts_of
     from dvbench.show import look, save_png, token_map

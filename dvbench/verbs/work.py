@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from dvbench.verbs.common import GOOD
 
 if TYPE_CHECKING:
-    from dvbench.cell import Cell
-    from dvbench.run.cell import RunCell
-    from dvbench.standing import Standing
+    from dvbench.profile.cell import Cell
+    from dvbench.tables.standing import Standing
+    from dvbench.training.run_cell import RunCell
     from reports.record import Record
     from reports.table import Table
 

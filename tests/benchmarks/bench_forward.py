@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from dvbench.cell import Cell
+from dvbench.profile.cell import Cell
 from dvbench.profile.sweep import counts_of
 from models.dynamicvis import DynamicVis
 from models.zoo import build

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dvbench.isolate import Worker
+from dvbench.profile.isolate import Worker
 from models import mamba
 from models.scan.reference import selective_scan_reference
 from models.zoo import build

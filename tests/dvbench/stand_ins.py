@@ -4,7 +4,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
-from dvbench.cell import Cell
+from dvbench.profile.cell import Cell
 from reports.record import Measure
 
 

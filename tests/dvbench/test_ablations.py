@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from dvbench import cli, paper
-from dvbench.accuracy.ablation_tables import row_counts, tables
-from dvbench.accuracy.ablations import REDUCED, TABLES, Row, rows
-from dvbench.accuracy.cells import Wish, wanted
+from dvbench.paper.ablation_rows import REDUCED, TABLES, Row, rows
 from dvbench.profile import counters
-from dvbench.reproduce import TARGETS
-from dvbench.run.cell import RunCell
+from dvbench.tables.ablations import row_counts, tables
+from dvbench.tables.targets import TARGETS
+from dvbench.training.run_cell import RunCell
+from dvbench.training.wanted_runs import Wish, wanted
 from models.dynamicvis import DynamicVis, DynamicVisConfig
 from models.zoo import build
 from reports.ledger import Ledger

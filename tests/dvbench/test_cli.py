@@ -17,9 +17,9 @@ from PIL import Image
 from rasterio import Affine
 
 from dvbench import cli
-from dvbench.isolate import IsolatedFailure
 from dvbench.profile import sweep
 from dvbench.profile.counters import Counts
+from dvbench.profile.isolate import IsolatedFailure
 from reports.ledger import Ledger
 from tests.dvbench.stand_ins import Workers
 

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from dvbench import cli
-from dvbench.cell import Cell
 from dvbench.gate import hard, measure, soft
 from dvbench.gate.measure import BASELINE, check_models
-from dvbench.isolate import IsolatedFailure
+from dvbench.profile.cell import Cell
+from dvbench.profile.isolate import IsolatedFailure
 from models import mamba
 from models.dynamicvis import DynamicVis
 from models.scan import backends
 from models.zoo import ZOO, entry
-from reports.baseline import MADE, Part, Values, read_baseline, write_baseline
 from reports.gate import HARD, Finding, Verdict, judge
+from reports.gate_baseline import MADE, Part, Values, read_baseline, write_baseline
 from tasks.classification import Classification
 from tests.reports.test_rounds import record
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dvbench import cli
-from dvbench.cell import Cell
 from dvbench.environment import environment
 from dvbench.gpu import published as published_module
 from dvbench.gpu import run as run_module
@@ -29,8 +28,9 @@ from dvbench.gpu.run import Run, Step, take
 from dvbench.gpu.scale import FULL, REHEARSAL
 from dvbench.gpu.scans import Scans
 from dvbench.gpu.variants import OURS, PLAIN, TWO_PASS, Variants
-from dvbench.isolate import IsolatedFailure
+from dvbench.profile.cell import Cell
 from dvbench.profile.counters import count
+from dvbench.profile.isolate import IsolatedFailure
 from models.dynamicvis import DynamicVis, DynamicVisConfig
 from models.scan import BACKENDS, selective_scan
 from models.zoo import build

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dvbench.isolate import IsolatedFailure, Worker
+from dvbench.profile.isolate import IsolatedFailure, Worker
 
 
 class Bench:
@@ -206,7 +206,7 @@ def test_the_kernel_takes_the_worker_first(worker: Worker) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="a promise on Linux only")
 def test_a_busy_worker_ends_with_its_parent() -> None:
     script = (
-        "from dvbench.isolate import Worker; from test_isolate import Bench\n"
+        "from dvbench.profile.isolate import Worker; from test_isolate import Bench\n"
         "if __name__ == '__main__':\n"
         "    with Worker(Bench, name='orphan') as worker:\n"
         "        print(worker.call('process_id'), flush=True)\n"

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from dvbench import cli
-from dvbench.cluster import ray_cluster
-from dvbench.jobs import ATTEMPTS, Job, Outcome, Pool, Processes, at_once_here, run_side_by_side, work
-from dvbench.run import plan
-from dvbench.run.cell import RunCell
+from dvbench.training import plan
+from dvbench.training.cluster import ray_cluster
+from dvbench.training.jobs import ATTEMPTS, Job, Outcome, Pool, Processes, at_once_here, run_side_by_side, work
+from dvbench.training.run_cell import RunCell
 from dvbench.verbs.common import INTERRUPTED
 from reports.ledger import Ledger
 from reports.record import Record, Status
@@ -132,7 +132,7 @@ def test_a_run_that_always_dies_is_a_row_and_the_others_end(
 def test_reduced_runs_share_the_processors(
     cell: str, compute: Compute, processors: int, free: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dvbench.jobs.processors", lambda: processors)
+    monkeypatch.setattr("dvbench.training.jobs.processors", lambda: processors)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
     assert at_once_here([plan.cell("resnet18", "aid", cell, seed=seed) for seed in range(3)], compute) == expected
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 import torch
 
-from dvbench.isolate import Worker
 from dvbench.profile import memory
+from dvbench.profile.isolate import Worker
 from dvbench.profile.memory import CudaPeaks, ResidentPeak, allocator_peak, available_bytes
 
 MIB = 1024**2

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from dvbench.run.batches import Source
-from dvbench.run.execute import build_task
-from dvbench.run.plan import cell
-from dvbench.run.recall import recall_measures, recalled
+from dvbench.training.batches import Source
+from dvbench.training.execute import build_task
+from dvbench.training.plan import cell
+from dvbench.training.recall import recall_measures, recalled
 from models.dynamicvis import Route
 
 

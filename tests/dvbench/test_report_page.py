@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from dvbench import cli, page, reproduce, standing
-from dvbench.accuracy.cells import Wish, wanted
-from dvbench.cell import Cell
+from dvbench import cli
 from dvbench.environment import environment
-from dvbench.reproduce import TARGETS
-from dvbench.run import execute as execution
-from dvbench.run.cell import RunCell
-from dvbench.standing import FILE
-from dvbench.unfinished import Unfinished, begin_measuring, unfinished
+from dvbench.profile.cell import Cell
+from dvbench.tables import page_content as page
+from dvbench.tables import standing, targets
+from dvbench.tables.standing import FILE
+from dvbench.tables.targets import TARGETS
+from dvbench.training import execute as execution
+from dvbench.training.run_cell import RunCell
+from dvbench.training.unfinished import Unfinished, begin_measuring, unfinished
+from dvbench.training.wanted_runs import Wish, wanted
 from dvbench.verbs import reproduce as verb
 from reports.ledger import Ledger
 from reports.plot import PlotError
@@ -129,7 +131,7 @@ def test_a_measurement_that_is_still_going_is_told_by_what_measures() -> None:
     run = Unfinished("", "dvbench reproduce table14", 0, "now")
     waiting = {name for name, target in TARGETS.items() if target.waits_for(run)}
     assert waiting == set()  # none of the few
-    assert reproduce.Target("latency", 14).waits_for(run)
+    assert targets.Target("latency", 14).waits_for(run)
 
 
 def test_the_mark_of_a_measurement_is_found_and_is_no_record(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_second_run_does_nothing(
 def test_trainings_leave_the_batch_of_measurements_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[Cell] = []
     monkeypatch.setattr(verb, "measure", lambda cells, *_: measured.extend(cells) or [])
-    TARGETS["cost"] = reproduce.Target("cost", 14, tables=lambda _: [])
+    TARGETS["cost"] = targets.Target("cost", 14, tables=lambda _: [])
     assert reproduce_all(tmp_path, "--rows", "dynamicvis_t", "--per-device", "4") == 0
     assert {cell.batch for cell in measured} == {1}
 
@@ -206,7 +208,12 @@ def test_results_in_a_clone_are_no_code(tmp_path: Path) -> None:
         path.write_text(name, encoding="utf-8")
         return standing.drawing_code(tmp_path)
 
-    code = ["dvbench/page.py", "dvbench/paper/table1.csv", "tasks/protocols/aid.yaml", "reports/parts/page.css"]
+    code = [
+        "dvbench/tables/page_content.py",
+        "dvbench/paper/v1/table1.csv",
+        "tasks/protocols/aid.yaml",
+        "reports/parts/page.css",
+    ]
     seen = [write(name) for name in [*code, "reports/table.py"]]
     assert len(set(seen)) == len(seen)
     for result in ("table1.csv", "index.html", "runs/resnet18/log.csv"):
@@ -217,7 +224,7 @@ def test_a_target_that_cannot_be_drawn_costs_no_other(tmp_path: Path, capsys: Ca
     def broken(*_: object) -> Any:
         raise ZeroDivisionError("by zero")
 
-    TARGETS["table1"] = reproduce.Target("layout", tables=broken)
+    TARGETS["table1"] = targets.Target("layout", tables=broken)
     assert report(tmp_path) == 1
     assert "table1: cannot be drawn: ZeroDivisionError: by zero" in capsys.readouterr().err
     assert (tmp_path / "table3.md").is_file()

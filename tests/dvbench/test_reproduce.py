@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dvbench.cell import Cell
-from dvbench.paper.cells import ROWS
-from dvbench.reproduce import TARGETS, UnknownTargetError, draw, target
+from dvbench.paper.cost_rows import ROWS
+from dvbench.profile.cell import Cell
+from dvbench.tables.targets import TARGETS, UnknownTargetError, draw, target
 from reports.ledger import LedgerError
 
 TEMPLATE = Cell("", 0, device="cuda", dtype="bf16", scan="reference", image="scene.tif", image_hash="12ab", seed=7)

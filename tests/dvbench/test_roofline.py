@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dvbench import cli
-from dvbench.cell import Cell
 from dvbench.profile import roofline
+from dvbench.profile.cell import Cell
 from dvbench.profile.counters import count
 from dvbench.profile.roofline import (
     ceilings,

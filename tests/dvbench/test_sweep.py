@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from dvbench.cell import Cell
 from dvbench.data.scene import default_scene
-from dvbench.isolate import IsolatedFailure, Kind
 from dvbench.profile import sweep as module
+from dvbench.profile.cell import Cell
+from dvbench.profile.isolate import IsolatedFailure, Kind
 from dvbench.profile.sweep import CALLS, HEADROOM, PROCESS_BYTES, REACHED, Plan, counts_of, sweep
 from reports.ledger import Ledger, LedgerError
 from reports.record import MEASURES, Record, Status

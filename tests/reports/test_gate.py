@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.baseline import MADE, BaselineError, Part, Values
 from reports.gate import (
     CLOSE,
     SLOWER,
@@ -24,6 +23,7 @@ from reports.gate import (
     no_slower,
     verdicts,
 )
+from reports.gate_baseline import MADE, BaselineError, Part, Values
 from reports.gate_files import append_job_summary, as_json, as_junit, write_findings
 from reports.ledger import LedgerError
 

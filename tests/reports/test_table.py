@@ -16,7 +16,7 @@ def table() -> Table:
         title="Table 14: cost & size",
         columns=["model", "latency (ms)", "verdict"],
         rows=[["ViT-B_16 | eager", "1,581.18", "differs"], ["[2x] 100%", "", "not run"], ["DynamicVis-B", "97.18", ""]],
-        notes=["Paper: arXiv 2503.16426, GPU not stated.", "Ours: 2 cores."],
+        notes=["Paper: arXiv 2503.16426v1, GPU not stated.", "Ours: 2 cores."],
         caption="Batch size 1.",
     )
 
@@ -30,7 +30,7 @@ def test_markdown_has_title_cells_and_provenance(table: Table) -> None:
         r"| ViT-B_16 \| eager |     1,581.18 | differs |" + "\n"
         "| [2x] 100%         |              | not run |\n"
         "| DynamicVis-B      |        97.18 |         |\n\n"
-        "- Paper: arXiv 2503.16426, GPU not stated.\n"
+        "- Paper: arXiv 2503.16426v1, GPU not stated.\n"
         "- Ours: 2 cores.\n"
     )
 
@@ -46,7 +46,7 @@ def test_latex_uses_booktabs_and_escapes(table: Table) -> None:
     assert r"ViT-B\_16 | eager & 1,581.18 & differs \\" in text
     assert r"[2x] 100\% &  & not run \\" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
-    assert "Paper: arXiv 2503.16426, GPU not stated." in text
+    assert "Paper: arXiv 2503.16426v1, GPU not stated." in text
 
 
 def test_latex_escapes_once() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dvbench.data.augment import augmentation
-from dvbench.run.batches import Source
+from dvbench.training.batches import Source
 from models.zoo import ZOO, build
 from tasks import protocol
 from tasks.protocol import Noise, Protocol, ProtocolError, Schedule, parse

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dvbench.accuracy.tables import newest
 from dvbench.data import catalog
+from dvbench.tables.scores import newest
 from reports import pictures
 from reports.pictures import Example
 from reports.plot import PlotError
@@ -18,7 +18,7 @@ from reports.record import Record
 from tasks import protocol
 
 if TYPE_CHECKING:
-    from dvbench.run.gallery import Arrays
+    from dvbench.training.gallery import Arrays
 
 SURE = 0.3  # score from which the paper draws a detection
 SURE_REDUCED = 0.15  # after so little training, scores are low
@@ -111,7 +111,7 @@ def _embeddings(folders: dict[str, Path], dataset: str, title: str) -> Figure:
 
 
 def _predictions(folders: dict[str, Path], dataset: str, title: str) -> Figure:
-    from dvbench.run.gallery import read_examples  # noqa: PLC0415 (imports Lightning and torchvision: seconds)
+    from dvbench.training.gallery import read_examples  # noqa: PLC0415 (imports Lightning and torchvision: seconds)
 
     card = catalog.entry(dataset).card
     kept = {model: read_examples(folder / "examples.npz") for model, folder in folders.items()}

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from dvbench.accuracy import ablation_tables, ablations, selection
-from dvbench.accuracy.cells import stand_in
-from dvbench.accuracy.figures import FIGURES, Drawn, draw_figure
-from dvbench.accuracy.rows import TABLES, benchmarks
-from dvbench.accuracy.tables import compared, tables
-from dvbench.cell import Cell
-from dvbench.efficiency import compared as efficiency
-from dvbench.efficiency.figures import figure20, figure21
-from dvbench.efficiency.found import Found
-from dvbench.efficiency.tables import Named, table1, table13, table14
+from dvbench.paper import ablation_rows
 from dvbench.paper.audit import audit, audit_tables
-from dvbench.paper.cells import cells
-from dvbench.unfinished import Unfinished
+from dvbench.paper.score_rows import TABLES, benchmarks
+from dvbench.profile.cell import Cell
+from dvbench.profile.wanted_cells import cells
+from dvbench.tables import ablations, cost_numbers, recall
+from dvbench.tables.cost_figures import figure20, figure21
+from dvbench.tables.costs import Named, table1, table13, table14
+from dvbench.tables.found import Found
+from dvbench.tables.score_figures import FIGURES, Drawn, draw_figure
+from dvbench.tables.scores import compared, tables
+from dvbench.training.unfinished import Unfinished
+from dvbench.training.wanted_runs import stand_in
 from reports.compare import Comparison
 from reports.plot import save
 from reports.record import Record
@@ -66,8 +66,10 @@ class Target:
         """Whether a run that has no record yet belongs to this table or figure."""
         if self.trained is None:
             return self.table is not None and not run.protocol
-        if self.trained in ablations.TABLES:
-            return run.protocol in ((self.protocol,) if self.protocol else (ablations.PROTOCOL, ablations.REDUCED))
+        if self.trained in ablation_rows.TABLES:
+            return run.protocol in (
+                (self.protocol,) if self.protocol else (ablation_rows.PROTOCOL, ablation_rows.REDUCED)
+            )
         own = [one for one in benchmarks(self.trained) if self.protocol in ("", one.protocol)]
         return run.protocol in {name for one in own for name in (one.protocol, stand_in(one))}
 
@@ -82,11 +84,11 @@ def _trained_table(number: int, about: str) -> Target:
 
 
 def _cost(number: int, records: Sequence[Record]) -> list[Comparison]:
-    return efficiency.compared(number, Found.newest(records))
+    return cost_numbers.compared(number, Found.newest(records))
 
 
 def _ablation(number: int, about: str) -> Target:
-    drawn = ablation_tables.tables
+    drawn = ablations.tables
     return Target(about, trained=number, from_runs=lambda records, _: (drawn(number, records), None))
 
 
@@ -109,13 +111,13 @@ TARGETS: dict[str, Target] = {
     "figure20": Target("latency by input size", 14, figure=figure20),
     "figure21": Target("memory by input size (counted, runs nothing)", figure=lambda _: figure21()),
     **{f"table{number}": _trained_table(number, about) for number, about in TABLES.items()},
-    **{f"table{number}": _ablation(number, f"ablation: {about}") for number, about in ablations.TABLES.items()},
+    **{f"table{number}": _ablation(number, f"ablation: {about}") for number, about in ablation_rows.TABLES.items()},
     **{name: _trained_figure(name, shown) for name, shown in FIGURES.items()},
     "selection": Target(
         "ours, not the paper's: accuracy over cost, and recall of targets by the selection (reduced)",
-        trained=selection.TABLE,
-        protocol=ablations.REDUCED,
-        from_runs=lambda records, _: selection.draw_selection(records),
+        trained=recall.TABLE,
+        protocol=ablation_rows.REDUCED,
+        from_runs=lambda records, _: recall.draw_selection(records),
     ),
     "audit": Target(
         "the paper's numbers held against each other",

@@ -6,7 +6,10 @@ from functools import cache
 import torch
 
 from dvbench import paper
-from dvbench.efficiency.compared import (
+from dvbench.paper.cost_rows import Ours, Row, name, printed, rows
+from dvbench.profile.counters import batch_within
+from dvbench.profile.sweep import counts_of
+from dvbench.tables.cost_numbers import (
     COUNT_TOLERANCE,
     MEMORY_TOLERANCE,
     MIB,
@@ -16,10 +19,7 @@ from dvbench.efficiency.compared import (
     memory,
     parameters,
 )
-from dvbench.efficiency.found import Found
-from dvbench.paper.cells import Ours, Row, name, printed, rows
-from dvbench.profile.counters import batch_within
-from dvbench.profile.sweep import counts_of
+from dvbench.tables.found import Found
 from models.dynamicvis import DynamicVis, Stage
 from models.zoo import build
 from reports.compare import Verdict
@@ -64,7 +64,7 @@ def table1() -> list[Named]:
             body.append([line["version"], str(number), *pairs, verdict])
     headings = ("layers", "dim", "reduction ratio", "patch size", "stride")
     columns = ["Version", "Stage", *(f"{heading}, paper | ours" for heading in headings), "verdict"]
-    note = "Ours: read off the modules that `models.zoo.build` makes. Paper: arXiv 2503.16426, table 1."
+    note = "Ours: read off the modules that `models.zoo.build` makes. Paper: arXiv 2503.16426v1, table 1."
     return [("table1", Table("Table 1: layout of the DynamicVis backbones", columns, body, [note]))]
 
 
@@ -109,7 +109,7 @@ def table13(found: Found) -> list[Named]:
     ]
     notes = [
         found.stamp,
-        "Paper: arXiv 2503.16426, table 13, NVIDIA L20 48 GB; at which batch it took the throughput is not stated.",
+        "Paper: arXiv 2503.16426v1, table 13, NVIDIA L20 48 GB; at which batch it took the throughput is not stated.",
         "Images per second of different hardware and batches are not comparable; the ratios show what carries over.",
         OWN_ROWS,
         "By live bytes: the largest batch whose tensors, counted exactly, fit 48 GB; no library workspace included.",
@@ -171,7 +171,7 @@ def _cost_table(number: int, found: Found) -> Table:
         "MACs run: matrix products, convolutions and scans that our model executes; each counts as two FLOPs. fvcore's "
         "figure is an independent count of the same, where a record at 512 px holds it.",
         OWN_ROWS,
-        f"Paper: arXiv 2503.16426, table {number}.",
+        f"Paper: arXiv 2503.16426v1, table {number}.",
     ]
     return Table(f"Table {number}: parameters and FLOPs at 512 x 512", columns, body, notes)
 
@@ -198,7 +198,7 @@ def _latency_table(found: Found) -> Table:
     columns = ["Model", "px", "paper (ms)", "ours (ms)", "n", *RATIOS, GROWTH, "verdict"]
     notes = [
         found.stamp,
-        "Paper: arXiv 2503.16426, table 14, batch 1; which GPU is not stated.",
+        "Paper: arXiv 2503.16426v1, table 14, batch 1; which GPU is not stated.",
         "Ours: median of n samples; the models of a resolution are timed in turn and ratios are medians of pairs (~ "
         "marks a quotient of medians). noisy: interquartile range above 25 % of the median.",
         "ViT-B is eager as in the paper. Milliseconds of different hardware are not comparable; ratios and growth show "
@@ -236,7 +236,7 @@ def _memory_table(found: Found) -> Table:
     columns = ["Model", "px", "paper (MB)", "live (MB)", "difference", "verdict", "peak here (MB)", *RATIOS, GROWTH]
     notes = [
         found.stamp,
-        "Paper: arXiv 2503.16426, table 14, batch 1; which GPU is not stated; MB is taken as 2^20 bytes.",
+        "Paper: arXiv 2503.16426v1, table 14, batch 1; which GPU is not stated; MB is taken as 2^20 bytes.",
         "live: the largest sum of tensors that exist at one time, weights included, counted on the meta device, hence "
         f"the same on every machine; library workspace is not seen. Reproduced within {MEMORY_TOLERANCE:.0%}; the "
         "ratios are those of live bytes.",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.baseline import MADE, SCHEMA, BaselineError, Part, read_baseline, write_baseline
+from reports.gate_baseline import MADE, SCHEMA, BaselineError, Part, read_baseline, write_baseline
 
 PART = Part(dict.fromkeys(MADE, "x"), {"a/macs": (3,), "a/logits": (0.5, -1e-7)})
 

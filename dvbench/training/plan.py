@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dvbench.data import catalog
-from dvbench.run.cell import RunCell, Scale
+from dvbench.training.run_cell import RunCell, Scale
 from models.weights import locate, sha256
 from models.zoo import entry
 from tasks import protocol
@@ -101,7 +101,7 @@ def cell(
 
 def cost(made: RunCell) -> Cost:
     """Estimate what a cell's training takes, from the backbone's counted FLOPs and the card's number of images."""
-    from dvbench.cell import Cell  # noqa: PLC0415
+    from dvbench.profile.cell import Cell  # noqa: PLC0415
     from dvbench.profile.sweep import counts_of  # noqa: PLC0415 (seconds)
 
     chosen = made.load_protocol()

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from dvbench.run.batches import Source
-from dvbench.run.cell import RunCell
-from dvbench.run.execute import build_task
+from dvbench.training.batches import Source
+from dvbench.training.execute import build_task
+from dvbench.training.run_cell import RunCell
 from tasks.fit import load_best
 from tasks.task import Task
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from dvbench.accuracy import ablations
-from dvbench.accuracy.ablation_tables import reduced_counts, runs_of
-from dvbench.accuracy.tables import newest
-from dvbench.run.summary import mean_and_spread, value
+from dvbench.paper import ablation_rows
+from dvbench.tables.ablations import reduced_counts, runs_of
+from dvbench.tables.scores import newest
+from dvbench.training.summary import mean_and_spread, value
 from reports.plot import PlotError
 from reports.record import Record
 from reports.selection import Selection, selection_figure
@@ -26,7 +26,7 @@ def selections(records: Sequence[Record]) -> list[Selection]:
         records: oldest first; the newest of each run counts.
     """
     runs = newest(records)
-    groups = ((row, runs_of(row, runs, full=False)) for row in ablations.rows(TABLE))
+    groups = ((row, runs_of(row, runs, full=False)) for row in ablation_rows.rows(TABLE))
     return [_selection(row, group) for row, group in groups if group]
 
 
@@ -39,8 +39,8 @@ def draw_selection(records: Sequence[Record]) -> tuple[list[tuple[str, Table]], 
     shown = selections(records)
     if not shown:
         raise PlotError("selection shows reduced runs of table 16, and none is there yet: dvbench reproduce selection")
-    runs = [run for run in newest(records) if run.cell["protocol"] == ablations.REDUCED]
-    chosen = protocol.load(ablations.REDUCED)
+    runs = [run for run in newest(records) if run.cell["protocol"] == ablation_rows.REDUCED]
+    chosen = protocol.load(ablation_rows.REDUCED)
     seeds = max(len(one.accuracy) for one in shown)
     caption = (
         f"{chosen.models[0]} from scratch, {chosen.dataset}, {chosen.image_size} px, {seeds} seeds: mean and standard "
@@ -53,7 +53,7 @@ def draw_selection(records: Sequence[Record]) -> tuple[list[tuple[str, Table]], 
     )
 
 
-def _selection(row: ablations.Row, group: Sequence[Record]) -> Selection:
+def _selection(row: ablation_rows.Row, group: Sequence[Record]) -> Selection:
     stages = [stage for stage in STAGES if all(f"recall_stage{stage}" in run.measures for run in group)]
 
     def of(name: str) -> list[list[float]]:

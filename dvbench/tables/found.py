@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvbench.paper.cells import Ours
+from dvbench.paper.cost_rows import Ours
 from reports.record import Record
 from reports.stats import paired_ratio
 

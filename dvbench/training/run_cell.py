@@ -12,7 +12,7 @@ from tasks import protocol
 from tasks.protocol import Protocol
 
 Scale = Literal["full", "smoke"]
-DECIDING = ("models", "tasks", "dvbench/run", "dvbench/data")  # a change of this code may change a score
+DECIDING = ("models", "tasks", "dvbench/training", "dvbench/data")  # a change of this code may change a score
 
 
 @dataclass(frozen=True)

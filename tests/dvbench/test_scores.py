@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from dvbench import cli, paper
-from dvbench.accuracy.cells import Wish, wanted
-from dvbench.accuracy.rows import TABLES, benchmarks, printed
-from dvbench.accuracy.tables import tables
-from dvbench.reproduce import TARGETS
-from dvbench.run.cell import RunCell
+from dvbench.paper.score_rows import TABLES, benchmarks, printed
+from dvbench.tables.scores import tables
+from dvbench.tables.targets import TARGETS
+from dvbench.training.run_cell import RunCell
+from dvbench.training.wanted_runs import Wish, wanted
 from models.zoo import ZOO
 from reports.record import Measure, Record, Status
 from reports.table import Table

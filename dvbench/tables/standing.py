@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dvbench.environment import ROOT, code_fingerprint
-from dvbench.reproduce import draw, target
-from dvbench.unfinished import Unfinished
-from dvbench.verbs.common import one_line
+from dvbench.errors import one_line
+from dvbench.tables.targets import draw, target
+from dvbench.training.unfinished import Unfinished
 from reports.compare import Comparison, Verdict
 from reports.ledger import write_atomically
 from reports.plot import PlotError
@@ -29,7 +29,7 @@ class Standing:
     """How a table or figure stands.
 
     Attributes:
-        name: a key of `dvbench.reproduce.TARGETS`.
+        name: a key of `dvbench.tables.targets.TARGETS`.
         verdicts: how many of its numbers have which verdict.
         why: why something was not run or cannot be compared, the most frequent reason first.
         files: names of what was written for it.

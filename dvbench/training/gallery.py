@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dvbench.data.loaders import collate
-from dvbench.run.batches import QUERIES, Source
+from dvbench.training.batches import QUERIES, Source
 from reports.ledger import write_atomically
 from tasks.metrics import MacroScores
 from tasks.retrieval import RetrievalScores

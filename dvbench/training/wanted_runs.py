@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dvbench.accuracy import ablations
-from dvbench.accuracy.ablations import Row
-from dvbench.accuracy.rows import Benchmark, Ours, benchmarks, printed
-from dvbench.run.cell import RunCell, Scale
-from dvbench.run.plan import cell, choose_scale
+from dvbench.paper import ablation_rows
+from dvbench.paper.ablation_rows import Row
+from dvbench.paper.score_rows import Benchmark, Ours, benchmarks, printed
+from dvbench.training.plan import cell, choose_scale
+from dvbench.training.run_cell import RunCell, Scale
 from tasks import protocol
 
 
@@ -38,10 +38,10 @@ class Wish:
 
 def wanted(table: int, wish: Wish, only: str = "") -> tuple[list[RunCell], list[str]]:
     """Return the runs of a table, or of one of its protocols, each once, and how each dataset is run."""
-    if table in ablations.TABLES:
-        asked = "smoke" if only == ablations.REDUCED else wish.scale
-        scale, why = choose_scale(asked, ablations.PROTOCOL)
-        return list(dict.fromkeys(_ablation(table, wish, scale))), [f"{ablations.PROTOCOL}: {why}"]
+    if table in ablation_rows.TABLES:
+        asked = "smoke" if only == ablation_rows.REDUCED else wish.scale
+        scale, why = choose_scale(asked, ablation_rows.PROTOCOL)
+        return list(dict.fromkeys(_ablation(table, wish, scale))), [f"{ablation_rows.PROTOCOL}: {why}"]
     cells: dict[RunCell, None] = {}
     told = []
     for benchmark in benchmarks(table):
@@ -97,14 +97,14 @@ def ablation_cell(row: Row, wish: Wish, scale: Scale, seed: int) -> RunCell:
     """Return the run of a row of tables 15 to 19, at full scale from scratch on AID, or reduced."""
     changes = {**wish.changes, **row.changes}
     if scale == "full":
-        place = {"model": ablations.MODEL, "name": ablations.PROTOCOL, "variant": wish.variant}
+        place = {"model": ablation_rows.MODEL, "name": ablation_rows.PROTOCOL, "variant": wish.variant}
         return cell(**place, scale=scale, seed=seed, changes=changes, switches=row.switches)
-    (model,) = protocol.load(ablations.REDUCED).models
-    return cell(model, ablations.REDUCED, scale, seed=seed, changes=changes, switches=row.reduced_switches)
+    (model,) = protocol.load(ablation_rows.REDUCED).models
+    return cell(model, ablation_rows.REDUCED, scale, seed=seed, changes=changes, switches=row.reduced_switches)
 
 
 def _ablation(table: int, wish: Wish, scale: Scale) -> Iterator[RunCell]:
-    seeds = wish.seeds or (1 if scale == "full" else ablations.SEEDS)
-    for row in ablations.rows(table):
+    seeds = wish.seeds or (1 if scale == "full" else ablation_rows.SEEDS)
+    for row in ablation_rows.rows(table):
         for seed in range(seeds) if wish.wants(row.name) else ():
             yield ablation_cell(row, wish, scale, seed)

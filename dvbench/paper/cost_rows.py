@@ -1,11 +1,9 @@
-"""Which of our models is which row of the paper's efficiency tables, and the cells that each table asks for."""
+"""Which of our models is which row of the paper's efficiency tables, and what those tables print."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TypeAlias
 
 from dvbench import paper
-from dvbench.cell import Cell
 
 Row: TypeAlias = tuple[str, str]
 """Method and variant, as the paper's tables print them."""
@@ -27,7 +25,7 @@ ROWS: dict[Row, Ours] = {
 }
 
 #: The other Mamba backbones, which the paper compares by accuracy only (table 2).
-_OTHER_MAMBA: dict[Row, Ours] = {
+OTHER_MAMBA: dict[Row, Ours] = {
     ("Vim-Ti", ""): ("vim_ti", "none"),
     ("VMamba-T", ""): ("vmamba_t", "none"),
     ("RSMamba-B", ""): ("rsmamba_b", "none"),
@@ -35,11 +33,9 @@ _OTHER_MAMBA: dict[Row, Ours] = {
     ("RSMamba-H", ""): ("rsmamba_h", "none"),
 }
 #: Rows of ours that the paper does not have: those, and the same ViT as a user would run it today.
-EXTRA: dict[Row, Ours] = {("ViT-B, fused attention", ""): ("vit_b16", "sdpa")} | _OTHER_MAMBA
+EXTRA: dict[Row, Ours] = {("ViT-B, fused attention", ""): ("vit_b16", "sdpa")} | OTHER_MAMBA
 
 RESOLUTIONS = (128, 256, 512, 1024, 2048, 4096)
-LAPTOP_RESOLUTIONS = RESOLUTIONS[:4]  # what two CPU cores do in minutes
-_LAPTOP_SIDE = 512  # up to which a CPU measures the other Mamba backbones, which are slow there and not in the paper
 
 #: One size of each model, so that two CPU cores need minutes.
 _TABLE14 = ("ResNet101", "ViT-B", "DynamicVis-B", "ViT-B, fused attention", "Vim-Ti", "VMamba-T", "RSMamba-B")
@@ -62,14 +58,3 @@ def printed(number: int) -> dict[tuple[Row, int], Mapping[str, str]]:
 def name(row: Row) -> str:
     """Name a row as the paper does: a dagger for no selection; a star for a row that the paper does not have."""
     return row[0] + ("†" if row[1] == "no_selection_no_mil" else "*" if row in EXTRA else "")
-
-
-def cells(number: int, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
-    """Return the cells of table 13 (512 px only) or 14; the rest of each is taken from `template`."""
-    sides = (512,) if number == 13 else resolutions
-    return [
-        replace(template, model=model, resolution=side, attention=attention).settled()
-        for side in sides
-        for row, (model, attention) in rows(number).items()
-        if row not in _OTHER_MAMBA or side <= _LAPTOP_SIDE or template.device != "cpu"
-    ]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dvbench.cell import Cell
-from dvbench.efficiency import compared, figures, tables
-from dvbench.efficiency.figures import figure20, figure21
-from dvbench.efficiency.found import Found
-from dvbench.efficiency.tables import MIB, table1, table13, table14
 from dvbench.paper import table as paper_table
-from dvbench.paper.cells import RESOLUTIONS, name, printed, rows
+from dvbench.paper.cost_rows import RESOLUTIONS, name, printed, rows
+from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
+from dvbench.tables import cost_figures, cost_numbers, costs
+from dvbench.tables.cost_figures import figure20, figure21
+from dvbench.tables.costs import MIB, table1, table13, table14
+from dvbench.tables.found import Found
 from reports.record import Measure, Record, Status
 from reports.table import Table
 
@@ -75,12 +75,12 @@ def off_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             tokens_kept=(),
         )
 
-    monkeypatch.setattr(compared, "counts_of", counts_of)
-    monkeypatch.setattr(tables, "counts_of", counts_of)
-    monkeypatch.setattr(figures, "counts_of", counts_of)
-    tables._batch_within.cache_clear()
+    monkeypatch.setattr(cost_numbers, "counts_of", counts_of)
+    monkeypatch.setattr(costs, "counts_of", counts_of)
+    monkeypatch.setattr(cost_figures, "counts_of", counts_of)
+    costs._batch_within.cache_clear()
     yield factors
-    tables._batch_within.cache_clear()
+    costs._batch_within.cache_clear()
 
 
 def by_column(table: Table) -> Rows:
@@ -351,5 +351,5 @@ def test_figure21_counts_ours_at_every_size(off_by: SimpleNamespace) -> None:
 @pytest.mark.slow
 def test_the_real_counts_reproduce_the_papers_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    body = by_column(tables._cost_table(13, NONE))
+    body = by_column(costs._cost_table(13, NONE))
     assert {row["verdict"] for row in body if row["params, paper (M)"]} == {"reproduced"}

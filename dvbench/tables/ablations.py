@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from dvbench.accuracy import ablations
-from dvbench.accuracy.ablations import Row, rows
-from dvbench.accuracy.tables import TOLERANCE, newest, worst
-from dvbench.cell import Cell
+from dvbench.paper import ablation_rows
+from dvbench.paper.ablation_rows import Row, rows
+from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
 from dvbench.profile.sweep import counts_of
-from dvbench.run.cell import RunCell
-from dvbench.run.summary import REDUCED, groups, learned, spread
+from dvbench.tables.scores import TOLERANCE, newest, worst
+from dvbench.training.run_cell import RunCell
+from dvbench.training.summary import REDUCED, groups, learned, spread
 from reports.compare import Verdict, compare
 from reports.record import Record
 from reports.table import Table
@@ -27,8 +27,8 @@ _NOTES = {
     17: "The paper gives neither the side of the channels' squares nor their ratios: here 16 and 1, 2, 2, 4.",
     18: "Mid: the global tokens stand after half of the chosen ones. The released code cuts elsewhere and returns some "
     "global tokens in the place of chosen ones.",
-    19: f"Loss: weight {ablations.BALANCE}, as a comment in the released code has it; the paper gives none. Noise is "
-    "drawn in training only, so it costs nothing in inference.",
+    19: f"Loss: weight {ablation_rows.BALANCE}, as a comment in the released code has it; the paper gives none. Noise "
+    "is drawn in training only, so it costs nothing in inference.",
 }
 
 
@@ -42,26 +42,26 @@ def tables(number: int, records: Sequence[Record]) -> list[Named]:
     runs = newest(records)
     drawn = [(f"table{number}_cost", cost_table(number)), (f"table{number}", _beside(number, runs))]
     if reduced := _reduced(number, runs):
-        drawn.append((f"table{number}_{ablations.REDUCED}", reduced))
+        drawn.append((f"table{number}_{ablation_rows.REDUCED}", reduced))
     return drawn
 
 
 def row_counts(row: Row) -> Counts:
     """Count a row at full size: the classifier of AID on one image of 512 x 512, in inference."""
-    return counts_of(Cell(ablations.MODEL, SIDE).settled(), switches=row.switches)
+    return counts_of(Cell(ablation_rows.MODEL, SIDE).settled(), switches=row.switches)
 
 
 def reduced_counts(row: Row) -> Counts:
     """Count a row as reduced runs have it, on one image."""
-    chosen = protocol.load(ablations.REDUCED)
+    chosen = protocol.load(ablation_rows.REDUCED)
     switches = {**row.reduced_switches, "image_size": chosen.image_size}
     return counts_of(Cell(chosen.models[0], chosen.image_size).settled(), switches=switches)
 
 
 def runs_of(row: Row, runs: Sequence[Record], *, full: bool) -> list[Record]:
     """Return the runs of a row, one a seed: of the newest settings where a user has run it with several."""
-    name, switches = (ablations.PROTOCOL, row.switches) if full else (ablations.REDUCED, row.reduced_switches)
-    models = (ablations.MODEL,) if full else protocol.load(name).models
+    name, switches = (ablation_rows.PROTOCOL, row.switches) if full else (ablation_rows.REDUCED, row.reduced_switches)
+    models = (ablation_rows.MODEL,) if full else protocol.load(name).models
     wanted = RunCell("", "", switches=json.dumps(dict(switches))).model_options
     found = [
         run
@@ -88,14 +88,16 @@ def cost_table(number: int) -> Table:
     columns = [_heading(number), "parameters", "MACs (G)", "paper's way (G)", "tokens kept by stage", "live (MiB)"]
     columns += ["paper (MB)", "difference", "verdict"] if memory else []
     notes = [
-        f"Counted on meta: {ablations.MODEL} with the classifier of AID, one image of {SIDE} x {SIDE}, fp32.",
+        f"Counted on meta: {ablation_rows.MODEL} with the classifier of AID, one image of {SIDE} x {SIDE}, fp32.",
         "Live: largest sum of bytes of tensors that exist at one time, weights and input included.",
         "Paper's way: multiply-adds of the published graph, which runs its projections once for each path.",
         *([_NOTES[number]] if number in _NOTES else []),
     ]
     if memory:
-        notes.append("Paper: arXiv 2503.16426, table 16; what its memory counts, and with which tool, it does not say.")
-    return Table(f"Table {number}, cost: {ablations.TABLES[number]}", columns, body, notes)
+        notes.append(
+            "Paper: arXiv 2503.16426v1, table 16; what its memory counts, and with which tool, it does not say."
+        )
+    return Table(f"Table {number}, cost: {ablation_rows.TABLES[number]}", columns, body, notes)
 
 
 def _memory(row: Row, live: float) -> list[str]:
@@ -137,16 +139,16 @@ def _beside(number: int, runs: Sequence[Record]) -> Table:
         body.append([_named(row), *cells, worst(verdicts), reason])
     columns = [_heading(number), *(f"{score}, paper | ours" for score in SCORES), "verdict", "why"]
     notes = [
-        f"Paper: arXiv 2503.16426, table {number}: DynamicVis-B on AID, trained from scratch.",
+        f"Paper: arXiv 2503.16426v1, table {number}: DynamicVis-B on AID, trained from scratch.",
         f"Ours: {'; '.join(sorted(sources))}." if sources else "Ours: nothing was run at full scale.",
         "Reproduced: within 1 % of the paper's number. Ours with several seeds: mean ± standard deviation.",
         *([_NOTES[number]] if number in _NOTES else []),
     ]
-    return Table(f"Table {number}: {ablations.TABLES[number]}", columns, body, notes)
+    return Table(f"Table {number}: {ablation_rows.TABLES[number]}", columns, body, notes)
 
 
 def _reduced(number: int, runs: Sequence[Record]) -> Table | None:
-    chosen = protocol.load(ablations.REDUCED)
+    chosen = protocol.load(ablation_rows.REDUCED)
     body = []
     for row in rows(number):
         group = runs_of(row, runs, full=False)
@@ -167,7 +169,7 @@ def _reduced(number: int, runs: Sequence[Record]) -> Table | None:
         "covers about 1 % of the image. Scores in percent: mean ± standard deviation over seeds.",
         f"Learned: {chosen.select.metric} of every seed at least {margin:g} above the best constant prediction.",
     ]
-    return Table(f"Table {number}, reduced: {ablations.TABLES[number]}", columns, body, notes)
+    return Table(f"Table {number}, reduced: {ablation_rows.TABLES[number]}", columns, body, notes)
 
 
 def _named(row: Row) -> str:

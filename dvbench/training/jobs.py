@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import psutil
 import torch
 
-from dvbench.isolate import cause_of_death, describe, go_before_the_parent
-from dvbench.run.cell import RunCell
-from dvbench.run.execute import Place, execute
+from dvbench.profile.isolate import cause_of_death, describe, go_before_the_parent
+from dvbench.training.execute import Place, execute
+from dvbench.training.run_cell import RunCell
 from reports.record import Record, Status
 from tasks.fit import LOG, Compute, Report
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dvbench.run.batches import Source
+from dvbench.training.batches import Source
 from models.dynamicvis import DynamicVis, Route, Routes
 from reports.record import Measure
 from tasks.task import Task

@@ -15,16 +15,16 @@ import torch
 from dvbench.data.catalog import split_report
 from dvbench.data.loaders import WHOLE, Part
 from dvbench.environment import environment
-from dvbench.run.batches import Source
-from dvbench.run.cell import RunCell
-from dvbench.run.gallery import keep_confusion, keep_embeddings, keep_examples
-from dvbench.run.recall import recall_measures
+from dvbench.training.batches import Source
+from dvbench.training.gallery import keep_confusion, keep_embeddings, keep_examples
+from dvbench.training.recall import recall_measures
+from dvbench.training.run_cell import RunCell
 from models.weights import WeightsReport, load_weights
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
 from reports.record import JSON, Measure, Record, Status
 from tasks.average_precision import EVALUATOR
-from tasks.baseline import constant_score
+from tasks.constant import constant_score
 from tasks.fit import Compute, Report, fit, load_best, score
 from tasks.roster import task as find_task
 from tasks.task import NonFiniteLossError, Task

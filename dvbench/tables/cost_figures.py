@@ -5,10 +5,10 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from dvbench.efficiency.compared import MIB, cell
-from dvbench.efficiency.found import Found
-from dvbench.paper.cells import RESOLUTIONS, Ours, name, printed, rows
+from dvbench.paper.cost_rows import RESOLUTIONS, Ours, name, printed, rows
 from dvbench.profile.sweep import counts_of
+from dvbench.tables.cost_numbers import MIB, cell
+from dvbench.tables.found import Found
 from reports.plot import Series, resolution_plot
 from reports.record import Status
 
@@ -21,7 +21,7 @@ def figure20(found: Found) -> Figure:
         [*paper_series("latency_ms"), *latency(found)],
         ylabel="Latency, batch 1 (ms)",
         title="Latency over input size (figure 20)",
-        caption=f"{found.stamp} Paper: arXiv 2503.16426, table 14, GPU not stated. {STAR}",
+        caption=f"{found.stamp} Paper: arXiv 2503.16426v1, table 14, GPU not stated. {STAR}",
     )
 
 
@@ -32,7 +32,7 @@ def figure21() -> Figure:
         ylabel="Memory, batch 1 (MiB)",
         title="Memory over input size (figure 21)",
         caption="Ours: live bytes, weights included, fp32, counted exactly on the meta device, nothing was run. "
-        f"Paper: arXiv 2503.16426, table 14, measured, GPU not stated. {STAR}",
+        f"Paper: arXiv 2503.16426v1, table 14, measured, GPU not stated. {STAR}",
     )
 
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from dvbench.accuracy.cells import stand_in
-from dvbench.accuracy.rows import TABLES, Benchmark, Ours, benchmarks, printed, score
-from dvbench.run.summary import spread, summary
+from dvbench.paper.score_rows import TABLES, Benchmark, Ours, benchmarks, printed, score
+from dvbench.training.summary import spread, summary
+from dvbench.training.wanted_runs import stand_in
 from reports.compare import Comparison, Verdict, compare
 from reports.record import Record
 from reports.table import Table
@@ -63,7 +63,7 @@ def _beside(number: int, runs: Sequence[Record]) -> Table:
     taken = {f"{run.environment['hardware']}, {run.created[:10]}" for run in runs if run.identity[:12] in sources}
     columns = [f"{column}, paper | ours" for benchmark in datasets for column in benchmark.columns]
     notes = [
-        f"Paper: arXiv 2503.16426, table {number}. † no selection, ‡ no pretraining, 2x input of twice the side.",
+        f"Paper: arXiv 2503.16426v1, table {number}. † no selection, ‡ no pretraining, 2x input of twice the side.",
         f"Ours: {'; '.join(sorted(taken))}." if taken else "Ours: nothing was run at full scale.",
         "Reproduced: within 1 % of the paper's number. Ours with several seeds: mean ± standard deviation.",
     ]

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from dvbench.data.catalog import data_root
-from dvbench.jobs import Job, JobsError, Outcome, Target, work
+from dvbench.training.jobs import Job, JobsError, Outcome, Target, work
 from reports.record import Status
 from tasks.fit import Compute
 

@@ -12,13 +12,13 @@ from PIL import Image
 
 from dvbench import paper
 from dvbench.data.scene import default_scene, load_scene
-from dvbench.efficiency.figures import counted_memory, latency, measured_memory, paper_series
-from dvbench.efficiency.found import Found
 from dvbench.environment import ROOT, checkout
-from dvbench.reproduce import TARGETS
 from dvbench.show import heat, kept_tokens, look, told
-from dvbench.standing import Standing, comparisons
-from dvbench.unfinished import Unfinished
+from dvbench.tables.cost_figures import counted_memory, latency, measured_memory, paper_series
+from dvbench.tables.found import Found
+from dvbench.tables.standing import Standing, comparisons
+from dvbench.tables.targets import TARGETS
+from dvbench.training.unfinished import Unfinished
 from dvbench.version import __version__
 from models.dynamicvis import DynamicVis
 from models.zoo import build
@@ -33,7 +33,7 @@ SHOWN_MODEL, SHOWN_SIDE = "dynamicvis_b", 512
 PICTURE_WIDTH = 1100  # px; the files beside the page have all of them
 COUNTED = "counted, any machine"
 LEAD = (
-    "Every table and figure of DynamicVis (arXiv 2503.16426): the paper's number, ours, the difference and what "
+    "Every table and figure of DynamicVis (arXiv 2503.16426v1): the paper's number, ours, the difference and what "
     "follows from it. A gap is never filled: what was not run says so, and why."
 )
 NOTHING = (
@@ -51,7 +51,7 @@ def page(
     """Collect the page.
 
     Args:
-        drawn: targets as `dvbench.standing.stand` gives them.
+        drawn: targets as `dvbench.tables.standing.stand` gives them.
         records: oldest first.
         folder: of the results, where figures lie.
         problems: files that could not be read as records.
@@ -129,7 +129,7 @@ def _curves(records: Sequence[Record]) -> list[Curves]:
     machines = list(dict.fromkeys(str(record.environment["hardware"]) for record in reversed(measured)))
     found = {name: Found.newest([r for r in measured if r.environment["hardware"] == name]) for name in machines}
     stamps = " ".join(one.stamp for one in found.values()) or "Ours: nothing has been measured yet."
-    theirs = "Paper: arXiv 2503.16426, table 14; which GPU is not stated."
+    theirs = "Paper: arXiv 2503.16426v1, table 14; which GPU is not stated."
     peaks = {f"{name}, measured peak": measured_memory(one) for name, one in found.items()}
     return [
         Curves(
