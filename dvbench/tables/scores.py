@@ -122,5 +122,5 @@ def _compared(
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict of a row from those of its numbers: the first of these that occurs."""
-    order = (Verdict.DIFFERS, Verdict.REPRODUCED, Verdict.NOT_COMPARABLE, Verdict.NOT_RUN)
+    order = (Verdict.DIFFERS, Verdict.INCONCLUSIVE, Verdict.REPRODUCED, Verdict.NOT_COMPARABLE, Verdict.NOT_RUN)
     return next(verdict for verdict in order if verdict in verdicts)
