@@ -45,6 +45,7 @@ class Split:
         made_by: Who decided what belongs to it.
         file: Path below the dataset's folder of the authors' public list, or None where there is none.
         sha256: SHA-256 of that list.
+        is_public: Whether it is known what belongs to it, and not only how much.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Split:
     made_by: str
     file: str | None = None
     sha256: str | None = None
+    is_public: bool = True
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ class UCMerced(FolderDataset, datasets.UCMerced):  # type: ignore[misc]  # `clas
         self.files = labelled(self.card, self.root, self.split)
         self._require(path for path, _ in self.files)
 
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The image, whose folder is its label."""
+        return (self.files[index][0],)
+
     def _load(self, index: int) -> Sample:
         path, label = self.files[index]
         return {"image": resize(read_rgb(path), [256, 256], antialias=True).round(), "label": torch.tensor(label)}
@@ -86,6 +90,10 @@ class LEVIRCD(FolderDataset, datasets.LEVIRCD):  # type: ignore[misc]  # `root` 
             raise DatasetNotFoundError(self)
         self.triples = [tuple(folder / layer / name for layer in self.directories) for name in sorted(names)]
         self._require(path for triple in self.triples for path in triple)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Both dates, and the label."""
+        return self.triples[index]
 
     def _load(self, index: int) -> Sample:
         before, after, label = self.triples[index]
@@ -137,12 +145,19 @@ class OSCD(FolderDataset, datasets.OSCD):  # type: ignore[misc]  # `plot` has fe
         if not labels:
             raise DatasetNotFoundError(self)
         self.names: list[str] = []
+        self._rasters: list[tuple[Path, ...]] = []  # of each tile
         for label in labels:
             city = label.parts[-3]
             pair = self.root / f"{name} - Images" / city / "pair"
             layers = {"A": pair / "img1.png", "B": pair / "img2.png", LABEL: label}
             self._require(layers.values())
-            self.names += tile(layers, self.folder, city, self.grid)
+            names = tile(layers, self.folder, city, self.grid)
+            self.names += names
+            self._rasters += [tuple(layers.values())] * len(names)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Both pictures of the city that the tile is cut from, and the city's label."""
+        return self._rasters[index]
 
     def _load(self, index: int) -> Sample:
         before, after, label = (self.folder / layer / self.names[index] for layer in ("A", "B", LABEL))
@@ -191,6 +206,13 @@ class BigEarthNet(FolderDataset, datasets.BigEarthNet):  # type: ignore[misc]  #
         if not self.card.is_in(self.root):
             raise DatasetNotFoundError(self)
         self.folders = self._load_folders()
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The bands, the list of the split, and the labels."""
+        folder = Path(self.folders[index]["s2"])
+        bands = (folder / f"{folder.name}_{band}.tif" for band in self.card.bands)
+        labels = next(folder.glob("*.json"), folder / f"{folder.name}_labels_metadata.json")
+        return *bands, self.root / self.splits_metadata[self.split]["filename"], labels
 
     def _load(self, index: int) -> Sample:
         folder, expected = Path(self.folders[index]["s2"]), len(self.card.bands)

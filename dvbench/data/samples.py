@@ -102,6 +102,10 @@ class NeonTrees(NonGeoDataset):
         }
         return sample if self.transforms is None else self.transforms(sample)
 
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Files that a sample is made from: its image, and the annotations of its split."""
+        return self._folder / self._images[index]["file_name"], self._annotations
+
     def _load_image(self, name: str) -> Tensor:
         with Image.open(self._folder / name) as image:
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float()

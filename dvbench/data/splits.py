@@ -51,11 +51,13 @@ class Membership:
         names: Split -> names of its images, in the order of the list.
         made_by: Who decided, in words for a record.
         sha256: Split -> SHA-256 of its list; of the sorted names, one a line, where the split is ours.
+        is_published: Whether it is the split that the card tells of, as far as lists and notes can say.
     """
 
     names: Mapping[str, tuple[str, ...]]
     made_by: str
     sha256: Mapping[str, str]
+    is_published: bool
 
 
 def membership(card: Card, root: Path) -> Membership:
@@ -75,8 +77,10 @@ def membership(card: Card, root: Path) -> Membership:
     lists = {split.name: root / split.file for split in card.splits if split.file}
     if not lists:
         note = root / MADE_BY
+        if note.is_file():
+            return Membership({}, note.read_text(encoding="utf-8").strip(), {}, is_published=False)
         published = " / ".join(dict.fromkeys(split.made_by for split in card.splits))
-        return Membership({}, note.read_text(encoding="utf-8").strip() if note.is_file() else published, {})
+        return Membership({}, published, {}, is_published=all(split.is_public for split in card.splits))
     missing = [path for path in lists.values() if not path.is_file()]
     if not missing:
         return _listed(card, lists)
@@ -86,6 +90,11 @@ def membership(card: Card, root: Path) -> Membership:
     if card.name not in DRAWS:
         raise SplitError(f"{missing[0]} is missing, which holds the labels too: dvbench data download {card.name}")
     return _drawn(root, DRAWS[card.name])
+
+
+def lists_of_names(card: Card) -> frozenset[str]:
+    """The authors' lists of a dataset that hold names and no labels, so that other lists make another split of it."""
+    return frozenset(split.file for split in card.splits if split.file and card.name in DRAWS)
 
 
 def labelled(card: Card, root: Path, split: str) -> list[tuple[Path, int]]:
@@ -150,13 +159,14 @@ def _listed(card: Card, lists: Mapping[str, Path]) -> Membership:
     sha256 = {split: hashlib.sha256(path.read_bytes()).hexdigest() for split, path in lists.items()}
     pinned = all(sha256[split.name] == split.sha256 for split in card.splits)
     made_by = " / ".join(split.made_by for split in card.splits) if pinned else "lists that are not the authors'"
-    return Membership(names, made_by, sha256)
+    return Membership(names, made_by, sha256, is_published=pinned)
 
 
 def _drawn(root: Path, draw: Draw) -> Membership:
     folder = root / draw.folder
     names = seeded((path.relative_to(folder).as_posix() for path in folder.glob(draw.pattern)), draw.share)
-    return Membership(names, OURS, {split: digest(members) for split, members in names.items()})
+    sha256 = {split: digest(members) for split, members in names.items()}
+    return Membership(names, OURS, sha256, is_published=False)
 
 
 def _read(path: Path) -> tuple[str, ...]:

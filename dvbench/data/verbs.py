@@ -28,8 +28,12 @@ def info(options: argparse.Namespace) -> int:
     from dvbench.data.describe import describe
 
     print(describe(entry(options.name).card))
+    from dvbench.data.remembered import glance
+
     state = "found in" if is_found(options.name, options.root) else "not found in"
     print(f"{state} {folder(options.name, options.root)}")
+    if is_found(options.name, options.root) and (options.root or entry(options.name).home is None):
+        print(glance(options.name, folder(options.name, options.root)))
     return GOOD
 
 
@@ -51,14 +55,15 @@ def download(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Open everything, and name what is wrong."""
-    from dvbench.data.verify import verify as inspect
+    from dvbench.data.provenance import verified
     from dvbench.data.watch import Screen
 
-    report = inspect(options.name, options.root, Screen())
+    report, found = verified(options.name, options.root, Screen(), fresh=options.fresh)
     for problem in report.problems:
         print(problem)
     opened = ", ".join(f"{count:,} of {split}" for split, count in report.opened.items()) or "none"
     print(f"{options.name}: {len(report.problems)} problems; samples opened: {opened}; split by: {report.made_by}")
+    print(found.line)
     return FAILED if report.problems else GOOD
 
 
@@ -214,12 +219,13 @@ def add_to(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "  dvbench data download oscd        goes on where it broke off\n"
         "  dvbench data download aid         fetches the lists, prints the steps for the rest; exit code 1\n",
     )
-    add(
+    sub = add(
         "verify",
         verify,
-        "count, hash and open every file of a dataset, and name what is wrong",
-        "  dvbench data verify levir_cd      exit code 1 if anything is wrong\n",
+        "count, hash and open every file of a dataset, name what is wrong, and tell whether it is the published one",
+        "  dvbench data verify levir_cd      exit code 1 if anything is wrong; what it finds is remembered there\n",
     )
+    sub.add_argument("--fresh", action="store_true", help="read again what has not changed since the last time")
     sub = add(
         "tile",
         tile,

@@ -85,7 +85,8 @@ class TestInfo:
         assert all(line.rstrip() in said.out for line in card.layout.splitlines())
 
     def test_says_whether_it_is_there(self, data: Call, whu_cd: Path) -> None:
-        assert data("info", "whu_cd").out.endswith(f"\nfound in {whu_cd}\n")
+        told = "whu_cd was never verified; dvbench data verify whu_cd does it"
+        assert data("info", "whu_cd").out.endswith(f"\nfound in {whu_cd}\n{told}\n")
         assert data("info", "whu_cd", "--root", "elsewhere").out.endswith("\nnot found in elsewhere\n")
 
 
@@ -132,10 +133,11 @@ class TestVerify:
             (whu_cd / file).write_bytes((whu_cd / file).read_bytes()[:5000])
         said = data("verify", "whu_cd")
         assert said.code == 1
-        first, second, last = said.out.splitlines()
+        first, second, last, origin = said.out.splitlines()
         assert "A/whucd_00000.png is no intact" in first
         assert "B/whucd_00001.png is no intact" in second
         assert last.startswith("whu_cd: 2 problems")
+        assert origin.startswith("whu_cd is drawn")
 
     def test_missing_root(self, data: Call) -> None:
         said = data("verify", "aid")

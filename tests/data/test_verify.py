@@ -179,7 +179,7 @@ def test_an_image_of_another_size(tmp_path: Path) -> None:
 def test_an_image_in_two_splits(tmp_path: Path) -> None:
     root = made("whu_cd", tmp_path)
     (root / "list" / "test.txt").write_text("whucd_00000.png\n")
-    assert problem("whu_cd", root).startswith("whucd_00000.png is in the split 'train' and in 'test'")
+    assert "A/whucd_00000.png is in the split 'train' and in 'test'" in problem("whu_cd", root)
 
 
 def test_an_annotation_that_is_no_json_is_told_once(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ FMOW = Card(
     gsd=None,
     image_size=None,
     splits=(
-        Split("train", 1_027_691, "all of train, val and seq, and what is left of test"),
-        Split("test", 20_000, "a random draw from test; the paper's is unseeded and not public"),
+        Split("train", 1_027_691, "all of train, val and seq, and what is left of test", is_public=False),
+        Split("test", 20_000, "a random draw from test; the paper's is unseeded and not public", is_public=False),
     ),
     source="https://github.com/fMoW/dataset",
     archives=(),

@@ -1,5 +1,6 @@
 """AID dataset."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -83,6 +84,10 @@ class AID(FolderDataset):
             raise DatasetNotFoundError(self)
         self.files = labelled(self.card, self.root, self.split)
         self._require(path for path, _ in self.files)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The image, whose folder is its label."""
+        return (self.files[index][0],)
 
     def _load(self, index: int) -> Sample:
         path, label = self.files[index]

@@ -20,10 +20,14 @@ Transforms = Callable[[Sample], Sample]
 
 
 class IncompleteDatasetError(DatasetNotFoundError):
-    """A dataset is there, but files are missing; the message is one line with their number and the first of them."""
+    """A dataset is there, but files are missing; the message is one line with their number and the first of them.
+
+    Attributes:
+        missing: The files.
+    """
 
     def __init__(self, dataset: "FolderDataset", missing: Iterable[Path]) -> None:
-        paths = sorted(missing)
+        self.missing = paths = sorted(missing)
         what = f"{dataset.card.title} in {dataset.root} lacks {len(paths)} files, the first is {paths[0]}"
         FileNotFoundError.__init__(self, f"{what}; finish the download")
 
@@ -74,6 +78,17 @@ class FolderDataset(NonGeoDataset, abc.ABC):
         return sample if self.transforms is None else self.transforms(sample)
 
     @abc.abstractmethod
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Files that a sample is made from, as published: its image first, its labels last.
+
+        A file that serves the whole split, such as an annotation file or a list, belongs to each of its samples. The
+        first file tells the samples of a dataset apart, and what is counted.
+
+        Args:
+            index: Position in the split.
+        """
+
+    @abc.abstractmethod
     def _verify(self) -> None:
         """List the files of the split and check that they are there."""
 
@@ -112,8 +127,12 @@ class CocoDataset(FolderDataset):
             raise DatasetNotFoundError(self)
         content = read_coco(annotations, self.card.classes)
         self.images, self.findings = content.images, content.findings
-        self._folder = folder
+        self._annotations, self._folder = annotations, folder
         self._require(folder / image.name for image in self.images)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The image, and the annotation file."""
+        return self._folder / self.images[index].name, self._annotations
 
     def _load_objects(self, image: AnnotatedImage, with_masks: bool) -> Sample:
         path = self._folder / image.name
@@ -144,6 +163,10 @@ class MaskDataset(FolderDataset):
         pairs = [(images / f"{stem}{image_suffix}", labels / f"{stem}{label_suffix}") for stem in stems | labelled]
         self._require(path for pair in pairs for path in pair)
         self.files = sorted(pairs)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The image, and its label."""
+        return self.files[index]
 
     def _load(self, index: int) -> Sample:
         image_path, label_path = self.files[index]

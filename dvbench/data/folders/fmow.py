@@ -101,6 +101,7 @@ class FMoW(FolderDataset):
         if not (self.root / "train").is_dir():
             raise DatasetNotFoundError(self)
         test = sorted(self._mapped("test"), key=lambda entry: entry.key)
+        self._tables = tuple(sorted(self.root.glob("*_gt_mapping.json")))
         order = np.argsort(np.random.PCG64(SEED).random_raw(len(test)), kind="stable")
         count = math.ceil(_HELD_OUT * len(test) - 1e-9)
         held_out = {test[index].key for index in order[:count]}
@@ -144,6 +145,11 @@ class FMoW(FolderDataset):
             raise IncompleteDatasetError(self, missing or [images / "*rgb.jpg"])
         for end, picture in pictures.items():
             yield Entry(picture.relative_to(self.root).as_posix(), picture, labels[end])
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The image, the tables that join anonymous images to their annotations, and the annotation."""
+        entry = self.entries[index]
+        return entry.image, *self._tables, entry.annotation
 
     def _load(self, index: int) -> Sample:
         entry = self.entries[index]

@@ -113,7 +113,8 @@ class ForestNet(FolderDataset):
         folder = self._folder()
         if folder is None:
             raise DatasetNotFoundError(self)
-        self._read(folder / f"{self.split}.csv")
+        self._table = folder / f"{self.split}.csv"
+        self._read(self._table)
         self._require(path for path, _ in self.files)
 
     def _folder(self) -> Path | None:
@@ -135,6 +136,10 @@ class ForestNet(FolderDataset):
             (table.parent / safe_name(row["example_path"], table) / _PICTURE, self.classes.index(row[column]))
             for row in rows
         ]
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The picture, and the table of the split."""
+        return self.files[index][0], self._table
 
     def _load(self, index: int) -> Sample:
         path, label = self.files[index]

@@ -1,5 +1,6 @@
 """WHU-CD dataset."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from torchgeo.datasets import DatasetNotFoundError
@@ -53,12 +54,17 @@ class WHUCD(FolderDataset):
         return len(self.files)
 
     def _verify(self) -> None:
-        names = self.root / "list" / f"{self.split}.txt"
-        if not names.is_file():
+        self._list = self.root / "list" / f"{self.split}.txt"
+        if not self._list.is_file():
             raise DatasetNotFoundError(self)
-        lines = [line for line in names.read_text(encoding="utf-8").splitlines() if line.strip()]
-        self.files = [safe_name(line, names) for line in lines]
+        lines = [line for line in self._list.read_text(encoding="utf-8").splitlines() if line.strip()]
+        self.files = [safe_name(line, self._list) for line in lines]
         self._require(self.root / layer / name for name in self.files for layer in _LAYERS)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Both dates, the list of the split, and the label."""
+        before, after, label = (self.root / layer / self.files[index] for layer in _LAYERS)
+        return before, after, self._list, label
 
     def _load(self, index: int) -> Sample:
         before, after, label = (self.root / layer / self.files[index] for layer in _LAYERS)

@@ -6,6 +6,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from dvbench.data.make.source import SIGNATURE
+
 BANDS = {
     "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20, "B08": 10, "B8A": 20, "B09": 60,
     "B10": 60, "B11": 20, "B12": 20,
@@ -32,3 +34,4 @@ def save_band(path: Path, image: NDArray[np.uint8], band: str, metres: int) -> N
         path, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint16", crs="EPSG:32633", transform=grid
     ) as file:
         file.write(pixels, 1)
+        file.update_tags(TIFFTAG_SOFTWARE=SIGNATURE)

@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dvbench.data.synthetic import Scene, scene
+
+SIGNATURE = "drawn by dvbench data make, not photographed"
+"""What every picture and label says of itself in its metadata, so that it is known when the folder's note is gone."""
 
 
 class Scenes:
@@ -26,12 +30,15 @@ def save(path: Path, pixels: NDArray[Any], **options: Any) -> None:
     """Write a picture in the format that its name ends with, after making its folder.
 
     Args:
-        path: Where to.
+        path: Where to. PNG, JPEG or TIFF.
         pixels: uint8 (H, W, 3) or (H, W); bool (H, W) is stored with one bit per pixel.
         options: Of Pillow's writer of that format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
+    note = PngInfo()
+    note.add_text("Software", SIGNATURE)
+    # Each writer takes the word that its format has for it, and passes over the others.
+    Image.fromarray(pixels).save(path, pnginfo=note, comment=SIGNATURE, software=SIGNATURE, **options)
 
 
 def as_mask(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Synthetic scenes as TorchGeo datasets, one for each task. Importing TorchGeo takes seconds, so import it late."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,6 +116,11 @@ class Synthetic(NonGeoDataset):
             self._kept[index] = drawn
         sample = {name: value.clone() for name, value in drawn.items()}
         return sample if self.transforms is None else self.transforms(sample)
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """Files that a sample is made from: none."""
+        del index
+        return ()
 
     def _draw(self, index: int) -> Sample:
         drawn = self.scene(index)
