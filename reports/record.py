@@ -135,7 +135,7 @@ class Record:
         created: When it was finished, UTC, ISO 8601.
         command: The command line that made it.
         group: Cells of one group were measured alternating in one run, so ratios may be taken pair by pair.
-        basis: What a score rests on: data, weights, batch, epochs, see `dvbench.training.basis`. Empty for other
+        basis: What a score rests on: data, weights, batch, epochs, see `dvbench.training.stamp`. Empty for other
             records and for those of schema 1, of which it is unknown.
         schema: Version of this layout.
 

@@ -19,10 +19,11 @@ FORBIDDEN = {
 LAYERS = (
     {"version", "errors", "progress"},
     {"environment"},
+    {"kept"},
     {"paper", "data"},
     {"profile"},
     {"training"},
-    {"show", "doctor"},
+    {"show", "doctor", "verdicts"},
     {"tables"},
     {"quoted", "gate", "gpu", "predict"},
     {"verbs"},

@@ -1,10 +1,12 @@
 """Tables 15 to 19: which row of the paper is which switches of DynamicVis, or which change of the protocol."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dvbench import paper
+from dvbench.paper.score_rows import Benchmark, Line, Ours
 from models.dynamicvis import DynamicVisConfig
 from models.mamba import PATHS
 from tasks.protocol import Noise
@@ -16,6 +18,8 @@ REDUCED = "synthetic_small_targets"
 SEEDS = 3
 #: The paper gives no side for channel mixing; in reduced runs, whose maps are small, the squares are small as well.
 REDUCED_SIDES = (8, 8, 4, 4)
+SCORES = ("precision", "recall", "f1")
+TRAINING = ("noise", "losses")  # what a row changes of a protocol; other changes are the user's
 BALANCE = 0.1  # weight of table 19's loss: the paper gives none, a comment in its code has this
 
 TABLES: dict[int, str] = {
@@ -54,11 +58,42 @@ class Row:
         mixes_channels = "selection" in self.switches
         return {**self.switches, "channel_sides": REDUCED_SIDES} if mixes_channels else self.switches
 
+    @property
+    def title(self) -> str:
+        """The name, with a word on the row that is the model as published."""
+        return f"{self.name} (default)" if self.is_default else self.name
+
+    @property
+    def line(self) -> Line:
+        """The row as tables of scores have theirs."""
+        return Line(self.title, self.printed, Ours(MODEL, changes=self.changes, switches=self.switches))
+
+    def asks_for(self, cell: Mapping[str, Any], *, reduced: bool = False) -> bool:
+        """Whether a run, given by the cell of its record, was of this row, whatever else was changed for it."""
+        switches = self.reduced_switches if reduced else self.switches
+        trained = {key: value for key, value in json.loads(cell["changes"]).items() if key in TRAINING}
+        return bool(json.loads(cell["switches"]) == _plain(switches) and trained == _plain(self.changes))
+
 
 def rows(table: int) -> list[Row]:
     """Return the rows of table 15 to 19, in the paper's order."""
     lines = paper.table(table).to_dict("records")
     return [_ROW[table]({str(column): str(value) for column, value in line.items()}) for line in lines]
+
+
+def benchmark(table: int) -> Benchmark:
+    """Return what the runs of table 15 to 19 are scored for."""
+    return Benchmark(table, PROTOCOL, {score: score for score in SCORES})
+
+
+def owns(cell: Mapping[str, Any]) -> bool:
+    """Whether a run is of a row that only tables 15 to 19 have."""
+    return any(row.asks_for(cell) for table in TABLES for row in rows(table) if not row.is_default)
+
+
+def _plain(values: Mapping[str, Any]) -> Any:
+    """Return values as a record holds them."""
+    return json.loads(json.dumps(dict(values)))
 
 
 def _switched(name: str, printed: Mapping[str, str], **switches: Any) -> Row:

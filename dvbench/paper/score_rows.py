@@ -19,12 +19,29 @@ class Ours:
         pretrained: the row starts from the authors' pretraining, so its weights have to be given.
         input: the paper's 1x or 2x; None where a table has one size only.
         changes: keys of the protocol that the row changes, such as the detector.
+        switches: fields of `DynamicVisConfig` that the row changes.
     """
 
     model: str
     pretrained: bool = False
     input: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    switches: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the paper.
+
+    Attributes:
+        name: of the row.
+        printed: what the paper prints, column by column.
+        ours: our model for it, if one of ours is that row.
+    """
+
+    name: str
+    printed: Mapping[str, str]
+    ours: Ours | None
 
 
 @dataclass(frozen=True)
@@ -104,11 +121,11 @@ def benchmarks(table: int) -> list[Benchmark]:
     return [benchmark for benchmark in BENCHMARKS if benchmark.table == table]
 
 
-def printed(table: int) -> Iterator[tuple[str, Mapping[str, str], Ours | None]]:
-    """Yield the rows of a table: its name, what the paper prints, and our model if one of ours is that row."""
+def printed(table: int) -> Iterator[Line]:
+    """Yield the rows of a table, in the paper's order."""
     for line in paper.table(table).to_dict("records"):
         text = {str(column): str(value) for column, value in line.items()}
-        yield _name(table, text), text, _ours(table, text)
+        yield Line(_name(table, text), text, _ours(table, text))
 
 
 def score(benchmark: Benchmark, column: str, line: Mapping[str, str]) -> str:

@@ -198,10 +198,11 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self, start: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
         self.moved: Counter[str] = Counter()
+        # The caller holds these until the end, so that only what the pass makes has to be looked at after each op.
+        self._given = {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in start)}
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._see(start)
+        self._held = self.peak = sum(self._given.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         op = func._overloadpacket
@@ -218,9 +219,10 @@ class _Watch(TorchDispatchMode):
     def _see(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            self._alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+            if storage._cdata not in self._given:
+                self._alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
         self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
+        self.peak = max(self.peak, self._held + sum(size for _, size in self._alive.values()))
 
 
 class _FusedAttention(TorchFunctionMode):

@@ -1,6 +1,7 @@
 """Many cells, measured side by side: each in a process of its own, all models of one resolution alternating."""
 
 import datetime
+import json
 import shlex
 import sys
 import time
@@ -18,6 +19,7 @@ import torch
 
 from dvbench.data.scene import Bands
 from dvbench.environment import environment
+from dvbench.profile import kept_counts
 from dvbench.profile.cell import Cell
 from dvbench.profile.clock import rounds_wanted, synchronizer, time_once
 from dvbench.profile.counters import Counts, batch_within, count, largest_batch
@@ -80,7 +82,12 @@ def counts_of(cell: Cell, batch: int | None = None, switches: Mapping[str, Any] 
 
 @cache
 def _counts(model: str, options: tuple[tuple[str, Any], ...], resolution: int, batch: int, dtype: str) -> Counts:
-    return count(partial(build_classifier, model, **dict(options)), resolution, batch=batch, dtype=DTYPES[dtype])
+    asked = json.dumps([model, options, resolution, batch, dtype])
+    if known := kept_counts.find(asked):
+        return known
+    found = count(partial(build_classifier, model, **dict(options)), resolution, batch=batch, dtype=DTYPES[dtype])
+    kept_counts.add(asked, found)
+    return found
 
 
 def counted(counts: Counts) -> dict[str, Measure]:

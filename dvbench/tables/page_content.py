@@ -1,9 +1,11 @@
 """What the report page shows: every target as it stands, curves by machine, a token map, records and their origin."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from PIL import Image
 from dvbench import paper
 from dvbench.data.scene import default_scene, load_scene
 from dvbench.environment import ROOT, checkout
+from dvbench.kept import keep, kept_file, read_kept
 from dvbench.show import heat, kept_tokens, look, told
 from dvbench.tables.cost_figures import counted_memory, latency, measured_memory, paper_series
 from dvbench.tables.found import Found
@@ -152,7 +155,28 @@ def _curves(records: Sequence[Record]) -> list[Curves]:
 
 
 def token_stages() -> tuple[list[Stage], str]:
-    """Return what each stage of an untrained model selects on the embedded scene."""
+    """Return what each stage of an untrained model selects on the embedded scene, drawn once by the same code."""
+    path = kept_file(f"tokens-{SHOWN_MODEL}-{SHOWN_SIDE}")
+    try:
+        told = read_kept(path)
+        return [_stage(one) for one in told["stages"]], str(told["note"])
+    except (KeyError, TypeError, ValueError):
+        stages, note = _draw_stages()
+        keep(path, {"stages": [_told_stage(one) for one in stages], "note": note})
+        return stages, note
+
+
+def _stage(told: Mapping[str, Any]) -> Stage:
+    pictures = [Picture(one["title"], base64.b64decode(one["data"], validate=True)) for one in told["pictures"]]
+    return Stage(str(told["title"]), str(told["note"]), pictures)
+
+
+def _told_stage(stage: Stage) -> dict[str, Any]:
+    pictures = [{"title": one.title, "data": base64.b64encode(one.data).decode()} for one in stage.pictures]
+    return {"title": stage.title, "note": stage.note, "pictures": pictures}
+
+
+def _draw_stages() -> tuple[list[Stage], str]:
     torch.manual_seed(0)
     model = build(SHOWN_MODEL).eval()
     assert isinstance(model, DynamicVis)

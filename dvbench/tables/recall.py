@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from dvbench.paper import ablation_rows
-from dvbench.tables.ablations import reduced_counts, runs_of
-from dvbench.tables.scores import newest
-from dvbench.training.summary import mean_and_spread, value
+from dvbench.tables.ablations import reduced_counts, reduced_runs
+from dvbench.training.summary import mean_and_spread, newest, value
 from reports.plot import PlotError
 from reports.record import Record
 from reports.selection import Selection, selection_figure
@@ -26,7 +25,7 @@ def selections(records: Sequence[Record]) -> list[Selection]:
         records: oldest first; the newest of each run counts.
     """
     runs = newest(records)
-    groups = ((row, runs_of(row, runs, full=False)) for row in ablation_rows.rows(TABLE))
+    groups = ((row, reduced_runs(row, runs)) for row in ablation_rows.rows(TABLE))
     return [_selection(row, group) for row, group in groups if group]
 
 

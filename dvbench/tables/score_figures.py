@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dvbench.data import catalog
-from dvbench.tables.scores import newest
+from dvbench.training.summary import newest
 from reports import pictures
 from reports.pictures import Example
 from reports.plot import PlotError

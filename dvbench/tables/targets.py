@@ -88,8 +88,12 @@ def _cost(number: int, records: Sequence[Record]) -> list[Comparison]:
 
 
 def _ablation(number: int, about: str) -> Target:
-    drawn = ablations.tables
-    return Target(about, trained=number, from_runs=lambda records, _: (drawn(number, records), None))
+    return Target(
+        about,
+        trained=number,
+        from_runs=lambda records, _: (ablations.tables(number, records), None),
+        compared=partial(ablations.compared, number),
+    )
 
 
 def _trained_figure(name: str, shown: Drawn) -> Target:

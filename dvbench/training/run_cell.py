@@ -77,7 +77,7 @@ class RunCell:
         Hardware is left out: a score is meant to be the same anywhere.
         """
         asked = {**self.as_dict(), "weights": ""}  # the hash says more than the path
-        text = json.dumps([asked, self.load_protocol().model_dump(mode="json"), _code()], sort_keys=True)
+        text = json.dumps([asked, self.load_protocol().model_dump(mode="json"), deciding_code()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self) -> str:
@@ -87,5 +87,6 @@ class RunCell:
 
 
 @cache
-def _code() -> str:
+def deciding_code() -> str:
+    """Hash the code that trains and scores."""
     return code_fingerprint(folders=DECIDING, endings=(".py", ".yaml"))

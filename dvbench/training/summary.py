@@ -5,9 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
-from reports.record import Record
+from reports.record import Record, Scalar, Status
 from reports.table import Table
 
+#: Of where a run happened, what may move its score. The commit is not among it: the basis holds a hash of the code that
+#: trains and scores.
+CIRCUMSTANCES = ("hardware", "torch", "tf32_matmul", "tf32_conv", "evaluator", "protocol", "git_dirty")
+#: Of parts of a basis, what tells experiments apart; the rest is when and how it was found.
+TOLD_APART = {"data": ("origin", "fingerprint", "split"), "weights": ("sha256",), "outcomes": ("images",)}
 REDUCED = "Reduced scale: other data, small models, few epochs. Not comparable with the paper."
 
 
@@ -44,20 +49,49 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
+def newest(records: Sequence[Record]) -> list[Record]:
+    """Return the newest finished record of each training run.
+
+    Args:
+        records: oldest first.
+    """
+    finished = [run for run in records if "protocol" in run.cell and run.status == Status.OK]
+    return list({(pool_key(run), run.cell["seed"]): run for run in finished}.values())
+
+
+def pool_key(run: Record) -> str:
+    """Return what runs must share to be seeds of one experiment: all but the seed."""
+    cell = {name: value for name, value in run.cell.items() if name not in ("seed", "weights")}
+    basis = {name: value for name, value in run.basis.items() if name not in ("checkpoint", *TOLD_APART)}
+    for part, names in TOLD_APART.items():
+        told = run.basis.get(part)
+        basis[part] = [told.get(name) for name in names] if isinstance(told, Mapping) else None
+    here = [run.environment.get(name) for name in CIRCUMSTANCES]
+    return json.dumps([cell, basis, here, run.schema], sort_keys=True, default=str)
+
+
 def groups(records: Sequence[Record]) -> list[list[Record]]:
-    """Sort records of runs into groups that differ in the seed only."""
-    found: dict[str, dict[object, Record]] = {}
+    """Sort records of runs into groups that differ in the seed alone, by seed."""
+    found: dict[str, dict[Scalar, Record]] = {}
     for record in records:
-        key = json.dumps({k: v for k, v in record.cell.items() if k != "seed"}, sort_keys=True)
-        found.setdefault(key, {})[record.cell["seed"]] = record
-    return [list(seeds.values()) for seeds in found.values()]
+        found.setdefault(pool_key(record), {})[record.cell["seed"]] = record
+    return [[seeds[seed] for seed in sorted(seeds, key=str)] for seeds in found.values()]
+
+
+def latest(records: Sequence[Record]) -> list[list[Record]]:
+    """Return, for each cell, the group of its newest run: a run of changed code takes the place of the earlier one."""
+    found: dict[str, list[Record]] = {}
+    for group in sorted(groups(records), key=lambda group: max(run.created for run in group)):
+        cell = {name: value for name, value in group[0].cell.items() if name not in ("seed", "weights")}
+        found[json.dumps(cell, sort_keys=True)] = group
+    return list(found.values())
 
 
 def summary(records: Sequence[Record]) -> Table:
     """Return one row a model, over its seeds."""
     names = list(dict.fromkeys(name for record in records for name in score_names(record)))
     body = []
-    for group in groups(records):
+    for group in latest(records):
         first = group[0]
         verdicts = {learned(record) for record in group}
         told = "" if verdicts == {None} else "yes" if verdicts == {True} else "no"

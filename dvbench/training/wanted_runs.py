@@ -78,11 +78,10 @@ def stand_in(benchmark: Benchmark) -> str:
 
 
 def _full(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:
-    for name, _, ours in printed(benchmark.table):
-        for seed in range(wish.seeds or 1) if ours and wish.wants(name) else ():
-            assert ours is not None
-            if made := row_cell(benchmark, ours, wish, seed):
-                yield made
+    for line in printed(benchmark.table):
+        if line.ours and wish.wants(line.name):
+            made = [row_cell(benchmark, line.ours, wish, seed) for seed in range(wish.seeds or 1)]
+            yield from filter(None, made)
 
 
 def _smoke(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:

@@ -44,7 +44,9 @@ def targets(names: Sequence[str]) -> list[str]:
     return chosen
 
 
-def draw_all(names: Sequence[str], out: Path, *, whole: bool, again: bool, folder: Path | None = None) -> Drawing:
+def draw_all(
+    names: Sequence[str], out: Path, *, whole: bool, again: bool, folder: Path | None = None, variant: str = ""
+) -> Drawing:
     """Draw targets from the records in a folder.
 
     Args:
@@ -53,6 +55,7 @@ def draw_all(names: Sequence[str], out: Path, *, whole: bool, again: bool, folde
         whole: they are all there are, so the page is written too.
         again: draw what has not changed as well.
         folder: of the records; None for `out/records`.
+        variant: of the protocol; runs by others are left out. All if empty.
 
     Raises:
         PlotError: the only target has nothing to show yet.
@@ -69,6 +72,8 @@ def draw_all(names: Sequence[str], out: Path, *, whole: bool, again: bool, folde
         print(f"dvbench: set aside: {problem}", file=sys.stderr)
     if folder and not records:
         raise UsageError(f"{folder} holds no records: measure on that machine and copy them there, see docs/gpu.md")
+    if variant:
+        records = [record for record in records if record.cell.get("variant", variant) == variant]
     runs = unfinished(out, {record.identity for record in records})
     known = Standings(out, records, runs, ledger.problems)
     parts = [*names, *([PAGE] if whole else [])]

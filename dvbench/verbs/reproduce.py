@@ -14,6 +14,8 @@ from dvbench.verbs.measure import condition_options, measure, plan_of, template_
 from dvbench.verbs.run import jobs_options
 from dvbench.verbs.work import Work, now, summary
 
+TRACE = "trace"
+
 if TYPE_CHECKING:
     from dvbench.profile.cell import Cell
     from dvbench.training.run_cell import RunCell
@@ -122,9 +124,29 @@ def _measure(names: Sequence[str], options: argparse.Namespace, work: Mapping[st
 
 
 def report(options: argparse.Namespace) -> int:
-    """Draw tables and figures again from records, running nothing."""
+    """Draw tables and figures again from records, running nothing, or trace one number."""
+    if options.target[0] == TRACE:
+        return _trace(options)
     whole = "all" in options.target
-    return draw_all(targets(options.target), options.out, whole=whole, again=True, folder=options.records).code
+    names = targets(options.target)
+    return draw_all(
+        names, options.out, whole=whole, again=True, folder=options.records, variant=options.variant or ""
+    ).code
+
+
+def _trace(options: argparse.Namespace) -> int:
+    """Print the evidence of one number."""
+    from dvbench.tables.trace import trace
+    from reports.ledger import Ledger
+    from reports.table import Table
+
+    if len(options.target) != 4:
+        raise UsageError(f'give table, row and column: dvbench report {TRACE} table2 "ResNet-18" uc_merced_f1')
+    _, name, row, column = options.target
+    records = Ledger(options.records or options.out / "records").records()
+    facts = trace(name, row, column, records, options.out)
+    print_tables(Table(f"{name}, {row}, {column}", ["", "Evidence"], [list(fact) for fact in facts[1:]]))
+    return GOOD
 
 
 def add_to(verbs: Subparsers) -> None:
@@ -174,9 +196,19 @@ def add_to(verbs: Subparsers) -> None:
         "  dvbench report all                  reports/out/index.html, to be opened in any browser, online or not\n"
         "  dvbench report table14 --out reports/out\n"
         "  dvbench report table14 figure20 --records reports/records/nvidia-h200    another machine's, if committed\n"
-        "  dvbench report audit                what in the paper's own tables does not fit together\n",
+        "  dvbench report audit                what in the paper's own tables does not fit together\n"
+        '  dvbench report trace table2 "ResNet-18" uc_merced_f1    one number: its rule, records, data and weights\n',
     )
-    sub.add_argument("target", nargs="*", default=["all"], metavar="TARGET", help="as for reproduce (default: all)")
+    sub.add_argument(
+        "target",
+        nargs="*",
+        default=["all"],
+        metavar="TARGET",
+        help="as for reproduce (default: all); or trace TABLE ROW COLUMN",
+    )
+    sub.add_argument(
+        "--variant", choices=["released", "paper", "clean"], help="show only runs by this variant of their protocol"
+    )
     sub.add_argument(
         "--records",
         type=Path,

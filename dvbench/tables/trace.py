@@ -1,0 +1,136 @@
+"""From a number to its evidence: what was printed, what was found, by which rule, and all that it rests on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from dvbench.environment import code_fingerprint
+from dvbench.paper import PAPER, ablation_rows
+from dvbench.tables import ablations, scores
+from dvbench.tables.cost_numbers import COUNTED
+from dvbench.tables.standing import comparisons
+from dvbench.tables.targets import target
+from dvbench.verdicts.basis import Departure
+from reports.compare import Comparison, Verdict
+from reports.record import Record
+
+Fact = tuple[str, str]
+"""A label, and what it says."""
+
+
+class UnknownNumberError(ValueError):
+    """A number that a target does not have; the message gives the nearest that it has."""
+
+
+def trace(name: str, row: str, column: str, records: Sequence[Record], out: Path) -> list[Fact]:
+    """Return the evidence of one number.
+
+    Args:
+        name: a key of `dvbench.tables.targets.TARGETS`.
+        row: of the table, as it is printed.
+        column: of the table.
+        records: oldest first.
+        out: folder of results, with runs in `runs`.
+
+    Raises:
+        UnknownTargetError: no such table.
+        UnknownNumberError: it has no such number.
+    """
+    found = comparisons(name, records)
+    if not found:
+        raise UnknownNumberError(f"{name} has no numbers to trace: {target(name).about}")
+    rows = list(dict.fromkeys(one.row for one in found))
+    if row not in rows:
+        raise UnknownNumberError(f"{name} has no row '{row}': {_nearest(row, rows)}")
+    columns = {one.column: one for one in found if one.row == row}
+    if column not in columns:
+        raise UnknownNumberError(f"{name} has no number '{column}' in row '{row}': {_nearest(column, list(columns))}")
+    return list(_facts(name, columns[column], _known(records), _departures(name, records), out))
+
+
+def traces(name: str, found: Sequence[Comparison], records: Sequence[Record], out: Path) -> list[list[Fact]]:
+    """Return the evidence of many numbers of one target; arguments as `trace`."""
+    known, departures = _known(records), _departures(name, records)
+    return [list(_facts(name, one, known, departures, out)) for one in found]
+
+
+def _facts(
+    name: str,
+    one: Comparison,
+    known: Mapping[str, Record],
+    departures: Mapping[str, Sequence[Departure]],
+    out: Path,
+) -> Iterator[Fact]:
+    yield "number", f"{name}, {one.row}, {one.column}"
+    if one.paper is not None:
+        yield "paper", f"{one.paper:g}, arXiv {PAPER.cited}"
+    if one.ours is not None:
+        yield "ours", str(one.estimate or f"{one.ours:g}")
+    if one.difference is not None:
+        yield "difference", f"{one.difference:+g}" + (f" ({one.relative:+.2%})" if one.relative is not None else "")
+    yield "verdict", one.verdict
+    yield "rule", one.rule or _no_rule(one)
+    if one.reason:
+        yield "why", one.reason
+    if one.source == COUNTED:
+        how = "on the meta device, exact on any machine: dvbench profile --dry-run"
+        yield "counted", f"{how}; code {code_fingerprint()}"
+    for word in one.source.split():
+        if word in known:
+            yield from _of_record(known[word], departures.get(known[word].identity, ()), out)
+        elif one.source != COUNTED:
+            yield "source", one.source
+            break
+
+
+def _of_record(record: Record, departed: Sequence[Departure], out: Path) -> Iterator[Fact]:
+    here, basis = record.environment, record.basis
+    yield "record", f"{record.identity[:12]}, schema {record.schema}, {record.status}"
+    yield "made", f"{record.created} on {here.get('hardware')}"
+    yield "command", record.command
+    dirty = " with changes that are not in it" if here.get("git_dirty") else ""
+    yield "code", f"commit {here.get('git_commit')}{dirty}, dvbench {here.get('dvbench')}, torch {here.get('torch')}"
+    if "protocol" not in record.cell:
+        return
+    yield "data", _of_data(basis.get("data"))
+    yield "weights", _of_weights(basis.get("weights"), known=bool(basis))
+    yield "departures", "; ".join(f"{one.words}{'' if one.disqualifies else ' (noted)'}" for one in departed) or "none"
+    folder = out / "runs" / str(here.get("run_folder"))
+    yield "run folder", f"{folder}{'' if folder.is_dir() else ' (no longer there)'}"
+
+
+def _of_data(told: object) -> str:
+    if not isinstance(told, Mapping):
+        return "unknown"
+    words = told.get("words") or told.get("origin")
+    return f"{words}, fingerprint {str(told.get('fingerprint') or 'not taken')[:16]}"
+
+
+def _of_weights(told: object, *, known: bool) -> str:
+    if not isinstance(told, Mapping):
+        return "random" if known else "unknown"
+    return f"{told.get('name')}, SHA-256 {told.get('sha256')}, {told.get('kind')}"
+
+
+def _no_rule(one: Comparison) -> str:
+    if one.verdict == Verdict.NOT_RUN:
+        return "the paper's number, copied; there is none of ours"
+    return "beside no number of the paper" if one.paper is None else "set beside the paper's, without a verdict"
+
+
+def _known(records: Sequence[Record]) -> dict[str, Record]:
+    return {record.identity[:12]: record for record in records}
+
+
+def _departures(name: str, records: Sequence[Record]) -> dict[str, Sequence[Departure]]:
+    """Return in what each run of a table departs from its row, by identity."""
+    number = target(name).trained
+    if number is None or target(name).compared is None:
+        return {}
+    found = (ablations if number in ablation_rows.TABLES else scores).found(number, records)
+    return {run.identity: one.departures for one in found for run in one.runs}
+
+
+def _nearest(name: str, there: Sequence[str]) -> str:
+    near = get_close_matches(name, there, n=3, cutoff=0.4) or there[:3]
+    return f"nearest are {', '.join(repr(one) for one in near)}"
