@@ -63,6 +63,11 @@ class Ledger:
         self.folder = folder
         self.problems: list[str] = []
 
+    def path(self, record: Record) -> Path:
+        """Where a record lies, or would."""
+        readable = [str(record.cell[key]) for key in ("model", "resolution") if key in record.cell]
+        return self.folder / (re.sub(r"[^\w.-]+", "-", "-".join([*readable, record.identity[:12]])) + ".json")
+
     def write(self, record: Record) -> Path:
         """Store ``record``, in place of an earlier one with the same identity.
 
@@ -70,7 +75,7 @@ class Ledger:
             RecordError: The record holds a value that JSON does not have.
             LedgerError: The folder cannot be written, or the disk is full.
         """
-        return write_atomically(self.folder / _name(record), record.to_json().encode())
+        return write_atomically(self.path(record), record.to_json().encode())
 
     def records(self) -> list[Record]:
         """All readable records, oldest first.
@@ -114,8 +119,3 @@ def _load(path: Path) -> Record:
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: unreadable record ({error}); remove it and measure the cell again") from error
     return Record.from_json(text, str(path))
-
-
-def _name(record: Record) -> str:
-    readable = [str(record.cell[key]) for key in ("model", "resolution") if key in record.cell]
-    return re.sub(r"[^\w.-]+", "-", "-".join([*readable, record.identity[:12]])) + ".json"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
+from tasks.matches import matches
 from tasks.task import Batch, Options, Prediction, Scores
 
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
@@ -43,6 +44,7 @@ class AveragePrecision(Scores):
         options: which precisions.
     """
 
+    kind = "average_precision"
     detections: list[Tensor]
     detection_counts: list[Tensor]
     truths: list[Tensor]
@@ -60,6 +62,7 @@ class AveragePrecision(Scores):
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Take in boxes, scores, labels and, if asked for, masks; the batch holds the truth in the same coordinates."""
+        super().update(predictions, batch)
         areas = batch.get("area", [None] * len(predictions))
         for i, (found, area) in enumerate(zip(predictions, areas, strict=True)):
             boxes, labels = batch["bbox_xyxy"][i], batch["label"][i]
@@ -81,14 +84,38 @@ class AveragePrecision(Scores):
 
     def score(self, images: Tensor | None = None) -> dict[str, float]:
         """Return the average precisions; see `Scores.score`."""
-        truths, detections = self._coco(range(len(self)) if images is None else images.tolist())
-        if not self.options.masks:
-            return self._evaluate("bbox", truths, detections)
-        both: dict[str, float] = {}
-        for kind, prefix in (("bbox", "box_"), ("segm", "mask_")):
+        truths, detections = self._coco((self.order() if images is None else images).tolist())
+        scores: dict[str, float] = {}
+        for prefix, kind in self._forms.items():
             found = self._evaluate(kind, truths, detections)
-            both |= {prefix + name: value for name, value in found.items()}
-        return both
+            scores |= {prefix + name: value for name, value in found.items()}
+        return scores
+
+    def outcomes(self) -> dict[str, NDArray[Any]]:
+        """Return what the evaluator made of each detection, see `matches`, and what its axes are.
+
+        "matches" has a further axis in front: "forms", boxes and masks as the names of scores begin. "areas" are named,
+        "" for all. "overlaps" are those from which a detection counts as found.
+        """
+        order = self.order()
+        truths, detections = self._coco(order.tolist())
+        forms = [matches(self._evaluated(kind, truths, detections)) for kind in self._forms.values()]
+        return forms[0] | {
+            "index": _joined(self.index).numpy()[order],
+            "matches": np.stack([form["matches"] for form in forms]),
+            "forms": np.array(list(self._forms)),
+            "areas": np.array(list(self._ranges)),
+            "overlaps": np.array(self.options.ious),
+        }
+
+    @property
+    def _forms(self) -> dict[str, str]:
+        """How the names of scores begin -> what the evaluator calls it."""
+        return {"box_": "bbox", "mask_": "segm"} if self.options.masks else {"": "bbox"}
+
+    @property
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        return {"": EVERYTHING, **self.options.areas}
 
     def _areas(self, batch: Batch, image: int) -> Tensor:
         if self.options.masks:
@@ -136,13 +163,10 @@ class AveragePrecision(Scores):
         return both
 
     def _evaluate(self, kind: str, truths: dict[str, Any], detections: list[dict[str, Any]]) -> dict[str, float]:
-        ranges = {"": EVERYTHING, **self.options.areas}
-        if truths["annotations"] and detections:
-            precision = self._precision(kind, truths, detections, list(ranges.values()))
-        else:
-            precision = np.full((len(self.options.ious), 1, 1, len(ranges)), -1.0 if not truths["annotations"] else 0.0)
+        run = self._evaluated(kind, truths, detections)
+        precision = np.asarray(run.eval["precision"])[..., 0]  # overlaps, recalls, classes, area ranges
         scores = {}
-        for i, name in enumerate(ranges):
+        for i, name in enumerate(self._ranges):
             ending = f"_{name}" if name else ""
             if len(self.options.ious) > 1:
                 scores[f"ap{ending}"] = _mean(precision[..., i])
@@ -151,23 +175,22 @@ class AveragePrecision(Scores):
                     scores[f"{title}{ending}"] = _mean(precision[self.options.ious.index(iou), ..., i])
         return scores
 
-    def _precision(
-        self, kind: str, truths: dict[str, Any], detections: list[dict[str, Any]], ranges: list[tuple[float, float]]
-    ) -> NDArray[np.float64]:
-        """Return the precision (overlaps, recalls, classes, area ranges); -1 where there is no object."""
+    def _evaluated(self, kind: str, truths: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
+        """Match detections to truth, and take the precision, which is -1 where there is no object."""
         from faster_coco_eval import COCO, COCOeval_faster  # noqa: PLC0415 (seconds)
 
         with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
             truth = COCO(truths)
-            run = COCOeval_faster(truth, truth.loadRes(detections), iouType=kind, print_function=lambda *_: None)
+            found = truth.loadRes(detections)
+            # By itself, the evaluator does not keep its matches.
+            run = COCOeval_faster(truth, found, iouType=kind, print_function=lambda *_: None, separate_eval=True)
             run.params.iouThrs = np.array(self.options.ious)
-            run.params.areaRng = [list(bounds) for bounds in ranges]
-            run.params.areaRngLbl = [str(i) for i in range(len(ranges))]
+            run.params.areaRng = [list(bounds) for bounds in self._ranges.values()]
+            run.params.areaRngLbl = list(self._ranges)
             run.params.maxDets = [MOST]
             run.evaluate()
             run.accumulate()
-        precision: NDArray[np.float64] = np.asarray(run.eval["precision"])[..., 0]
-        return precision
+        return run
 
 
 def _rows(boxes: Tensor, values: Tensor, labels: Tensor) -> Tensor:

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.utilities import dim_zero_cat
@@ -37,6 +40,7 @@ class DenseScores(Scores):
         options: what is scored.
     """
 
+    kind = "dense"
     counts: list[Tensor]
 
     def __init__(self, classes: int, options: DenseOptions) -> None:
@@ -47,6 +51,7 @@ class DenseScores(Scores):
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Take in logits (classes, height, width) and masks (height, width) of the same size."""
+        super().update(predictions, batch)
         for found, mask in zip(predictions, batch["mask"], strict=True):
             known = mask != IGNORED
             pairs = mask[known].long() * self.classes + found["logits"].argmax(0).to(mask.device)[known]
@@ -78,6 +83,16 @@ class DenseScores(Scores):
         if predicted[i] == 0 and true[i] > 0:
             shares["precision"] = torch.zeros(())
         return {name: 100 * float(value) for name, value in shares.items()}
+
+    def outcomes(self) -> dict[str, NDArray[Any]]:
+        """Return "counts" of pixels, int64 (images, 3, classes): right, predicted and true; and what is scored."""
+        order = self.order()
+        return {
+            "index": dim_zero_cat(self.index).cpu().numpy()[order],
+            "counts": dim_zero_cat(self.counts).cpu().numpy()[order],
+            "target": np.array(self.options.target),
+            "mean": np.array(self.options.mean),
+        }
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, class_weights: Sequence[float] = ()) -> Tensor:

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from tasks.protocol import Protocol
@@ -169,6 +170,12 @@ def score(
         if compute.world > 1:
             task.test_scores.unsync()
     return scores, interval
+
+
+def outcomes(task: Task, compute: Compute) -> dict[str, NDArray[Any]]:
+    """Return what came of each image in the last `score` of a task, see `Scores.outcomes`; every process asks."""
+    with task.test_scores.sync_context(should_sync=compute.world > 1):
+        return task.test_scores.outcomes()
 
 
 def load_best(task: Task, checkpoint: Path) -> None:

@@ -1,6 +1,9 @@
 """Macro precision, recall and F1 over classes, as table 2 defines them."""
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
@@ -17,6 +20,7 @@ class MacroScores(Scores):
         classes: number of classes.
     """
 
+    kind = "macro"
     predicted: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]
@@ -29,6 +33,7 @@ class MacroScores(Scores):
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Take in logits (classes) of an image, or (N, classes) of its regions, and the labels."""
+        super().update(predictions, batch)
         for found, label in zip(predictions, batch["label"], strict=True):
             self.predicted.append(found["logits"].argmax(-1).reshape(-1).cpu())
             self.true.append(label.reshape(-1).cpu())
@@ -49,15 +54,28 @@ class MacroScores(Scores):
         means["accuracy"] = hits.sum() / matrix.sum().clamp(min=1)
         return {name: 100 * float(value) for name, value in means.items()}
 
+    def outcomes(self) -> dict[str, NDArray[Any]]:
+        """Return "predicted" and "true", int64 (samples,), "counts" of them by image, and the number of "classes"."""
+        order = torch.from_numpy(self.order())
+        predicted, true, counts = (dim_zero_cat(state).cpu() for state in (self.predicted, self.true, self.counts))
+        samples = _samples(counts, order)
+        found = {"index": dim_zero_cat(self.index).cpu()[order], "classes": torch.tensor(self.classes)}
+        found |= {"counts": counts[order], "predicted": predicted[samples], "true": true[samples]}
+        return {name: values.numpy() for name, values in found.items()}
+
     def confusion(self, images: Tensor | None = None) -> Tensor:
         """Return how many samples of a class (rows) were predicted as which (columns), int64 (classes, classes)."""
         predicted, true = dim_zero_cat(self.predicted).cpu(), dim_zero_cat(self.true).cpu()
         if images is not None:
-            counts = dim_zero_cat(self.counts).cpu()
-            starts = counts.cumsum(0) - counts
-            chosen = torch.repeat_interleave(torch.arange(len(images)), counts[images])
-            within = torch.arange(len(chosen)) - (counts[images].cumsum(0) - counts[images])[chosen]
-            where = starts[images][chosen] + within
-            predicted, true = predicted[where], true[where]
+            samples = _samples(dim_zero_cat(self.counts).cpu(), images)
+            predicted, true = predicted[samples], true[samples]
         pairs = true.long() * self.classes + predicted
         return pairs.bincount(minlength=self.classes**2).reshape(self.classes, self.classes)
+
+
+def _samples(counts: Tensor, images: Tensor) -> Tensor:
+    """Return the positions of the samples of some images, where each image has so many, one image after the other."""
+    starts = counts.cumsum(0) - counts
+    chosen = torch.repeat_interleave(torch.arange(len(images)), counts[images])
+    within = torch.arange(len(chosen)) - (counts[images].cumsum(0) - counts[images])[chosen]
+    return starts[images][chosen] + within

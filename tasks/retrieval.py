@@ -1,6 +1,10 @@
 """Image retrieval (section 4.3.8): the pooled last map of an untouched backbone, compared by distance."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.utilities import dim_zero_cat
@@ -25,6 +29,7 @@ class RetrievalScores(Scores):
         width: values of an embedding; hashes that do not divide it are left out.
     """
 
+    kind = "retrieval"
     embeddings: list[Tensor]
     labels: list[Tensor]
     queries: list[Tensor]
@@ -38,6 +43,7 @@ class RetrievalScores(Scores):
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
         """Take in embeddings, labels, and "is_query", which tells queries from the database."""
+        super().update(predictions, batch)
         label = batch["label"]
         hot = F.one_hot(label, self.classes) if label.ndim == 1 else label
         self.embeddings.append(torch.stack([found["embedding"] for found in predictions]).float().cpu())
@@ -51,19 +57,31 @@ class RetrievalScores(Scores):
 
     def score(self, images: Tensor | None = None) -> dict[str, float]:
         """Return the scores; see `Scores.score`."""
-        if not self._precisions:
-            self._precisions = self._compute()
         chosen = slice(None) if images is None else images
-        return {name: 100 * float(each[chosen].mean()) for name, each in self._precisions.items()}
+        return {name: 100 * float(each[chosen].mean()) for name, each in self._of_queries().items()}
 
-    def _compute(self) -> dict[str, Tensor]:
-        embeddings, labels = dim_zero_cat(self.embeddings).cpu(), dim_zero_cat(self.labels).cpu()
-        queries = dim_zero_cat(self.queries).cpu().bool()
+    def outcomes(self) -> dict[str, NDArray[Any]]:
+        """Return "precisions", float64 (queries, representations), 0 to 1, and the "names" of the representations."""
+        order, found = self.order(), self._of_queries()
+        queries = dim_zero_cat(self.queries).cpu().bool().numpy()[order]
         return {
-            name: average_precisions(code[queries], code[~queries], labels[queries], labels[~queries])
-            for name in self.names
-            for code in [REPRESENTATIONS[name](embeddings)]
+            "index": dim_zero_cat(self.index).cpu().numpy()[order][queries],
+            "names": np.array(list(found)),
+            "precisions": torch.stack(list(found.values()), dim=1).numpy(),
         }
+
+    def _of_queries(self) -> dict[str, Tensor]:
+        """Return the average precision of each query, by representation; taken once, for all resamplings."""
+        if not self._precisions:
+            order = self.order()  # in which equal distances are ranked
+            states = (self.embeddings, self.labels, self.queries)
+            embeddings, labels, queries = (dim_zero_cat(state).cpu()[order] for state in states)
+            queries = queries.bool()
+            for name in self.names:
+                code = REPRESENTATIONS[name](embeddings)
+                found = average_precisions(code[queries], code[~queries], labels[queries], labels[~queries])
+                self._precisions[name] = found
+        return self._precisions
 
 
 class Retrieval(Task):

@@ -5,13 +5,16 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from models.backbone import Backbone
 from models.dynamicvis import DynamicVis, Routes
@@ -69,13 +72,27 @@ class Scores(Metric):
 
     A subclass keeps what it needs of each image in states that are lists, so that the score of any resampling of the
     images can be taken.
+
+    Attributes:
+        kind: which arrays `outcomes` returns, one name for all scores that return the same.
     """
 
     full_state_update = False
+    kind: ClassVar[str]
+    index: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("index", [], dist_reduce_fx="cat")
 
     @abstractmethod
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
-        """Take in the predictions on a batch."""
+        """Take in the predictions on a batch. A subclass calls this too, which notes the images' positions."""
+        index = batch.get("index")
+        if index is None:  # made by hand: numbered on
+            start = sum(len(each) for each in self.index)
+            index = torch.arange(start, start + len(predictions))
+        self.index.append(index.cpu())
 
     @abstractmethod
     def score(self, images: Tensor | None = None) -> dict[str, float]:
@@ -87,6 +104,18 @@ class Scores(Metric):
     @abstractmethod
     def __len__(self) -> int:
         """Number of images taken in."""
+
+    @abstractmethod
+    def outcomes(self) -> dict[str, NDArray[Any]]:
+        """Return what came of each image, as arrays of plain dtypes, from which any resampling can be scored again.
+
+        Images are in the order of the split, however many processes took them in. "index", int64 (images,), holds
+        their positions in it. The other arrays are those of the `kind`.
+        """
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the positions among the images taken in that put them in the order of the split, int64 (images,)."""
+        return np.argsort(dim_zero_cat(self.index).cpu().numpy(), kind="stable")
 
     def compute(self) -> dict[str, float]:
         """Return the scores of all images."""

@@ -13,6 +13,7 @@ from dvbench.data.augment import augmentation
 from dvbench.data.card import RGB, Card
 from dvbench.data.card import Task as Label
 from dvbench.data.loaders import WHOLE, Batch, Part, Samples, loader
+from dvbench.data.names import sample_names
 from dvbench.data.transforms import BYTE_STATISTICS, Statistics, pipeline
 from tasks.protocol import Protocol, Step
 from tasks.task import Problem
@@ -127,6 +128,21 @@ class Source:
         workers = 0 if self.workers is None and self.protocol.counts else self.workers
         task = self.card.task
         return loader(samples, task, images_at_once, seed=self.seed, workers=workers, part=self.part, **options)
+
+
+def names(samples: Any) -> list[str]:
+    """Name the samples of a split, of a share of one, or of what `loader` makes of it, by position in it."""
+    match samples:
+        case ConcatDataset():
+            return [name for part in samples.datasets for name in names(part)]
+        case Subset():
+            whole = names(samples.dataset)
+            return [whole[index] for index in samples.indices]
+        case _Marked():
+            return names(samples.samples)
+        case DataLoader():
+            return names(samples.dataset.dataset)  # type: ignore[attr-defined]  # the loader's own
+    return sample_names(samples)
 
 
 class _Marked:

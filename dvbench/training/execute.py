@@ -10,22 +10,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dvbench.data.catalog import split_report
 from dvbench.data.loaders import WHOLE, Part
 from dvbench.environment import environment
-from dvbench.training.batches import Source
+from dvbench.training.batches import Source, names
 from dvbench.training.gallery import keep_confusion, keep_embeddings, keep_examples
 from dvbench.training.recall import recall_measures
 from dvbench.training.run_cell import RunCell
 from models.weights import WeightsReport, load_weights
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
+from reports.outcomes import Outcomes, keep
 from reports.record import JSON, Measure, Record, Status
 from tasks.average_precision import EVALUATOR
 from tasks.constant import constant_score
-from tasks.fit import Compute, Report, fit, load_best, score
+from tasks.fit import Compute, Report, fit, load_best, outcomes, score
 from tasks.roster import task as find_task
 from tasks.task import NonFiniteLossError, Task
 
@@ -79,10 +81,10 @@ def execute(cell: RunCell, place: Place, compute: Compute, report: Report, *, co
     _claim(folder, cell, identity, fresh=fresh and compute.rank == 0)
     started = time.monotonic()
     try:
-        measures, notes = _train_and_score(cell, folder, compute, report)
+        measures, notes, found = _train_and_score(cell, folder, compute, report)
         status, reason = Status.OK, ""
     except NonFiniteLossError as error:
-        measures, notes, status, reason = {}, {}, Status.ERROR, str(error)
+        measures, notes, found, status, reason = {}, {}, None, Status.ERROR, str(error)
     measures["run_s"] = Measure(time.monotonic() - started, "s", "measured")
     record = Record(
         cell=cell.as_dict(),
@@ -95,7 +97,9 @@ def execute(cell: RunCell, place: Place, compute: Compute, report: Report, *, co
         command=command,
         group=identity[:12],
     )
-    if compute.rank == 0:
+    if compute.rank == 0 and found:
+        record = keep(found, record, place.ledger)
+    elif compute.rank == 0:
         place.ledger.write(record)
     return record
 
@@ -118,7 +122,7 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
 
 def _train_and_score(
     cell: RunCell, folder: Path, compute: Compute, report: Report
-) -> tuple[dict[str, Measure], dict[str, JSON]]:
+) -> tuple[dict[str, Measure], dict[str, JSON], Outcomes]:
     chosen = cell.load_protocol()
     source = Source(chosen, cell.seed, Part(compute.rank, compute.world), compute.workers)
     images_at_once = compute.images_at_once(chosen)
@@ -135,10 +139,9 @@ def _train_and_score(
     report(1, 1, "scoring")
     resamples = RESAMPLES_OF_PRECISION if "ious" in task.ScoreOptions.model_fields else RESAMPLES
     scores, intervals = score(task, test, compute, resamples=resamples)
-    for name, value in scores.items():
-        low, high = intervals.get(name, (math.nan, math.nan))
-        note = f"95 % bootstrap interval over the images: {low:.2f} to {high:.2f}" if math.isfinite(low) else ""
-        measures[name] = _percent(value, note)
+    measures |= {name: _percent(value, intervals.get(name)) for name, value in scores.items()}
+    found = outcomes(task, compute)
+    images = np.array(names(test), dtype=np.str_)[found.pop("index")]
     if chosen.baseline and chosen.baseline.kind == "constant":
         everything = replace(source, part=WHOLE).test(chosen.test_split, images_at_once)
         measures["baseline"] = _percent(constant_score(task, everything, chosen.select.metric))
@@ -149,7 +152,8 @@ def _train_and_score(
         keep_confusion(task, folder / "confusion.csv")
         if compute.world == 1:  # else each process holds a part
             keep_embeddings(task, source, folder / "embeddings.npz")
-    return measures, _notes(cell, chosen.model_dump(mode="json"), chosen.dataset, weights)
+    notes = _notes(cell, chosen.model_dump(mode="json"), chosen.dataset, weights)
+    return measures, notes, Outcomes(task.test_scores.kind, images, found)
 
 
 def trains(task: Task) -> bool:
@@ -170,8 +174,9 @@ def _notes(cell: RunCell, protocol: dict[str, Any], dataset: str, weights: Weigh
     }
 
 
-def _percent(value: float, note: str = "") -> Measure:
-    return Measure(None if math.isnan(value) else value, "%", "measured", note=note or "")
+def _percent(value: float, interval: tuple[float, float] | None = None) -> Measure:
+    known = interval if interval and all(map(math.isfinite, interval)) else None
+    return Measure(None if math.isnan(value) else value, "%", "measured", interval=known)
 
 
 def _claim(folder: Path, cell: RunCell, identity: str, *, fresh: bool) -> None:

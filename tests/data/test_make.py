@@ -14,6 +14,7 @@ from torchgeo.datasets import BigEarthNet
 from dvbench.data.card import Task
 from dvbench.data.catalog import CATALOG, dataset, is_found
 from dvbench.data.make import MARK, WRITERS, MakeError, make
+from dvbench.data.names import sample_names
 from dvbench.data.synthetic import scene
 
 ONERA = "Onera Satellite Change Detection dataset"
@@ -60,6 +61,28 @@ def test_catalog_reads_it_back(name: str, made: Callable[[str], Path]) -> None:
         assert card.value_range[0] <= image.min() < image.max() <= card.value_range[1]
         if card.task in {Task.SEMANTIC, Task.CHANGE}:
             assert set(sample["mask"].unique().tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_samples_are_named_by_their_files_wherever_the_folder_lies(
+    name: str, made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "there").symlink_to(made(name), target_is_directory=True)
+    for split in CATALOG[name].card.splits:
+        opened = dataset(name, split.name, made(name))
+        found = sample_names(opened)
+        assert len(set(found)) == len(opened)
+        assert all(one.startswith(f"{split.name}/") for one in found)
+        assert found == sample_names(dataset(name, split.name, tmp_path / "there"))
+        if name != "oscd":  # whose tiles are of the same file
+            stems = {path.stem for path in made(name).rglob("*")}
+            assert all(stems & {Path(part).stem for part in Path(one).parts} for one in found)
+
+
+def test_samples_of_either_packing_have_the_same_names(made: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "test").symlink_to(made("levir_cd"), target_is_directory=True)
+    packings = [sample_names(dataset("levir_cd", "test", root)) for root in (made("levir_cd"), tmp_path)]
+    assert packings[0] == packings[1] == ["test/test_1.png"]
 
 
 def test_folder_says_that_it_is_synthetic(made: Callable[[str], Path]) -> None:

@@ -129,6 +129,12 @@ class Synthetic(NonGeoDataset):
             sample["image"] = torch.stack([_tensor(drawn.before), sample["image"]])
         return sample
 
+    @property
+    def names(self) -> list[str]:
+        """What each scene is drawn from."""
+        drawn = f"seed {self._seed}, {self._size} px, difficulty {self._difficulty}, houses of {self._object_size} px"
+        return [f"{index}, {drawn}" for index in range(len(self))]
+
     def scene(self, index: int) -> Scene:
         """The scene behind a sample, with its labels of every kind."""
         classes = _SCENES.get(self.task, SCENE_CLASSES)
