@@ -180,7 +180,8 @@ def load(name: str, *overrides: str, changes: Mapping[str, Any] | None = None) -
         name: such as "levir_ship".
         overrides: names of sets to apply, in order; those that the file does not have change nothing, apart from `1x`
             and `2x`.
-        changes: keys that replace those of the file in the end, nested as there.
+        changes: keys that replace those of the file in the end, nested as there. With another `image_size` the sizes
+            of steps and windows change in proportion, unless they are given too.
 
     Raises:
         ProtocolError: no such protocol, an unknown or missing key, a value out of range, or no such input size.
@@ -201,7 +202,9 @@ def parse(name: str, text: str, *overrides: str, changes: Mapping[str, Any] | No
     if not isinstance(raw, dict) or not isinstance(sets := raw.pop("overrides", {}), dict):
         raise ProtocolError(f"protocol {name}: has to be a mapping of keys, as `overrides` in it")
     _check_sets(name, raw, sets)
-    return _checked(name, _merge(_merged(raw, sets, overrides), changes or {}))
+    asked = _merged(raw, sets, overrides)
+    found = _checked(name, asked)
+    return _checked(name, _changed(asked, changes)) if changes else found
 
 
 def _merged(raw: dict[str, Any], sets: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
@@ -211,6 +214,20 @@ def _merged(raw: dict[str, Any], sets: dict[str, Any], wanted: tuple[str, ...]) 
             raise ProtocolError(f"input size {override} is not defined: this protocol has {size} only")
         raw = _merge(raw, sets.get(override, {}))
     return raw
+
+
+def _changed(raw: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol with changes; what is resized, cropped or cut goes with another input size, as 1x with 2x."""
+    before, after = raw.get("image_size"), changes.get("image_size")
+    if isinstance(before, int) and isinstance(after, int):
+        ratio = after / before
+        raw |= {part: [_scaled(step, ratio) for step in raw.get(part) or ()] for part in ("train", "test")}
+        raw |= {"window": _scaled(raw["window"], ratio)} if raw.get("window") else {}
+    return _merge(raw, changes)
+
+
+def _scaled(step: Mapping[str, Any], ratio: float) -> dict[str, Any]:
+    return {key: round(value * ratio) if key in ("size", "stride") else value for key, value in step.items()}
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,26 @@ def test_both_input_sizes_are_defined_where_the_paper_has_both(name: str) -> Non
     assert once.upsampling == "1x"
 
 
+@pytest.mark.parametrize("name", ["levir_cd", "massachusetts_roads", "whu_cd"])
+def test_another_input_size_scales_what_1x_and_2x_differ_in(name: str) -> None:
+    once = protocol.load(name, "1x")
+    changed = protocol.load(name, "2x", changes={"image_size": once.image_size})
+    assert changed.window == once.window
+    for part in ("train", "test"):
+        sizes = [
+            [step.options.get("size") for step in getattr(one, part) if step.name != "resize"]
+            for one in (once, changed)
+        ]
+        assert sizes[0] == sizes[1]
+
+
+def test_another_input_size_is_what_the_network_sees_unless_a_step_is_given_too() -> None:
+    changed = protocol.load("uc_merced", changes={"image_size": 64})
+    assert [step.options["size"] for step in (changed.train[0], changed.test[0])] == [64, 64]
+    test = [{"name": "resize", "size": 96}]
+    assert protocol.load("uc_merced", changes={"image_size": 64, "test": test}).test[0].options["size"] == 96
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_released_numbers_are_those_of_the_authors(name: str) -> None:
     chosen = protocol.load(name)
