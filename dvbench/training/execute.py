@@ -5,6 +5,7 @@ import math
 import os
 import resource
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,14 @@ import torch
 
 from dvbench.data.catalog import split_report
 from dvbench.data.loaders import WHOLE, Part
+from dvbench.data.provenance import ensure_verified
+from dvbench.data.watch import Item, Watch
 from dvbench.environment import environment
 from dvbench.training.batches import Source, names
 from dvbench.training.gallery import keep_confusion, keep_embeddings, keep_examples
 from dvbench.training.recall import recall_measures
 from dvbench.training.run_cell import RunCell
+from dvbench.training.stamp import rests_on
 from models.weights import WeightsReport, load_weights
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
@@ -33,6 +37,23 @@ from tasks.task import NonFiniteLossError, Task
 
 RESAMPLES = 1000
 RESAMPLES_OF_PRECISION = 100  # each of which evaluates every image again
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training and scoring left.
+
+    Attributes:
+        measures: scores, and what they took.
+        notes: how they were obtained.
+        basis: what they rest on.
+        outcomes: what came of each test image.
+    """
+
+    measures: dict[str, Measure]
+    notes: dict[str, JSON]
+    basis: dict[str, JSON]
+    outcomes: Outcomes
 
 
 class RunFolderError(ValueError):
@@ -80,25 +101,26 @@ def execute(cell: RunCell, place: Place, compute: Compute, report: Report, *, co
     folder = place.run(cell)
     _claim(folder, cell, identity, fresh=fresh and compute.rank == 0)
     started = time.monotonic()
+    trained, reason = None, ""
     try:
-        measures, notes, found = _train_and_score(cell, folder, compute, report)
-        status, reason = Status.OK, ""
+        trained = _train_and_score(cell, folder, compute, report)
     except NonFiniteLossError as error:
-        measures, notes, found, status, reason = {}, {}, None, Status.ERROR, str(error)
-    measures["run_s"] = Measure(time.monotonic() - started, "s", "measured")
+        reason = str(error)
+    measures = {"run_s": Measure(time.monotonic() - started, "s", "measured")}
     record = Record(
         cell=cell.as_dict(),
         identity=identity,
-        status=status,
+        status=Status.OK if trained else Status.ERROR,
         reason=reason,
-        measures=measures,
-        environment={**environment("cuda" if _on_gpu(compute) else "cpu"), **notes},
+        measures=(trained.measures if trained else {}) | measures,
+        environment=environment("cuda" if _on_gpu(compute) else "cpu") | (trained.notes if trained else {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         group=identity[:12],
+        basis=trained.basis if trained else {},
     )
-    if compute.rank == 0 and found:
-        record = keep(found, record, place.ledger)
+    if compute.rank == 0 and trained:
+        record = keep(trained.outcomes, record, place.ledger)
     elif compute.rank == 0:
         place.ledger.write(record)
     return record
@@ -120,10 +142,10 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
     return task, load_weights(task, cell.weights) if cell.weights else None
 
 
-def _train_and_score(
-    cell: RunCell, folder: Path, compute: Compute, report: Report
-) -> tuple[dict[str, Measure], dict[str, JSON], Outcomes]:
+def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Report) -> Trained:
     chosen = cell.load_protocol()
+    if compute.rank == 0:
+        ensure_verified(chosen.dataset, _Watch(report))
     source = Source(chosen, cell.seed, Part(compute.rank, compute.world), compute.workers)
     images_at_once = compute.images_at_once(chosen)
     task, weights = build_task(cell, source)
@@ -152,8 +174,9 @@ def _train_and_score(
         keep_confusion(task, folder / "confusion.csv")
         if compute.world == 1:  # else each process holds a part
             keep_embeddings(task, source, folder / "embeddings.npz")
-    notes = _notes(cell, chosen.model_dump(mode="json"), chosen.dataset, weights)
-    return measures, notes, Outcomes(task.test_scores.kind, images, found)
+    notes = _notes(cell, chosen.model_dump(mode="json"), chosen.dataset)
+    basis = rests_on(cell, source, compute, weights, folder)
+    return Trained(measures, notes, basis, Outcomes(task.test_scores.kind, images, found))
 
 
 def trains(task: Task) -> bool:
@@ -161,14 +184,12 @@ def trains(task: Task) -> bool:
     return bool(task.protocol.head.get("train", True))
 
 
-def _notes(cell: RunCell, protocol: dict[str, Any], dataset: str, weights: WeightsReport | None) -> dict[str, JSON]:
+def _notes(cell: RunCell, protocol: dict[str, Any], dataset: str) -> dict[str, JSON]:
     splits = split_report(dataset)
     return {
         "protocol": json.dumps(protocol, sort_keys=True),
         "splits_made_by": splits.made_by,
         "evaluator": EVALUATOR if protocol["task"] in ("detection", "instance_segmentation") else "tasks.metrics",
-        "weights_used": None if weights is None else len(weights.used),
-        "weights_missing": None if weights is None else len(weights.missing),
         "reduced": cell.scale == "smoke",
         "run_folder": cell.folder(),
     }
@@ -203,3 +224,15 @@ def _peak_bytes(compute: Compute) -> int:
 
 def _on_gpu(compute: Compute) -> bool:
     return compute.device != "cpu" and torch.cuda.is_available()
+
+
+@dataclass(frozen=True)
+class _Watch(Watch):
+    """Shows a verification of the data where a run shows its progress."""
+
+    report: Report
+
+    def items(self, items: Sequence[Item], what: str) -> Iterator[Item]:
+        for done, item in enumerate(items):
+            self.report(done, len(items), what)
+            yield item

@@ -288,11 +288,21 @@ def _part(run: Record, name: str) -> Basis:
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dots in its keys; an empty one is nothing."""
+    """Return nested mappings as one, with dots in its keys; an empty one is nothing. Steps go by name and place."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        inner = _by_name(value) if isinstance(value, list) else value
+        flat |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else {prefix + key: inner}
     return flat
+
+
+def _by_name(steps: list[Any]) -> Any:
+    """Return a list of steps as a mapping that loses nothing; any other list as it is."""
+    if not steps or not all(isinstance(step, Mapping) and "name" in step for step in steps):
+        return steps
+    names = [str(step["name"]) for step in steps]
+    keys = [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
+    return {"order": ", ".join(names)} | dict(zip(keys, steps, strict=True))
 
 
 def _value(value: object) -> str:

@@ -1,6 +1,7 @@
 """`dvbench run` end to end: a record, a resumable folder, processes that agree, and clear refusals."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,6 +20,7 @@ from PIL import Image
 
 from dvbench import cli
 from reports.ledger import Ledger
+from reports.outcomes import Outcomes
 from reports.record import Record
 from tasks.protocol import names
 
@@ -61,7 +64,8 @@ def test_a_run_leaves_a_record_with_scores_intervals_and_circumstances(run: Run,
     (record,) = records(tmp_path)
     assert record.status == "ok"
     assert {"precision", "recall", "f1", "accuracy", "baseline"} <= record.measures.keys()
-    assert "bootstrap" in record.measures["f1"].note
+    low, high = record.measures["f1"].interval or (101, -1)
+    assert 0 <= low <= float(record.measures["f1"].value or 0) <= high <= 100
     assert record.environment["reduced"] is True
     assert json.loads(str(record.environment["protocol"]))["epochs"] == 2
     kept = {path.name for path in folder(tmp_path).iterdir()}
@@ -69,6 +73,56 @@ def test_a_run_leaves_a_record_with_scores_intervals_and_circumstances(run: Run,
     log = pd.read_csv(folder(tmp_path) / "log.csv")
     assert log["epoch"].tolist() == [1, 2]
     assert log["val/f1"].notna().tolist() == [False, True]
+
+
+def test_a_record_says_what_its_scores_rest_on(run: Run, tmp_path: Path) -> None:
+    run(*arguments(tmp_path))
+    (record,) = records(tmp_path)
+    data, outcomes = record.basis["data"], record.basis["outcomes"]
+    assert isinstance(data, dict)
+    assert isinstance(outcomes, dict)
+    assert (data["dataset"], data["origin"]) == ("synthetic_classification", "synthetic")
+    assert {name: record.basis[name] for name in ("precision", "batch", "at_once", "devices", "epochs", "weights")} == {
+        "precision": "fp32", "batch": 4, "at_once": 4, "devices": 1, "epochs": 2, "weights": None
+    }  # fmt: skip
+    best = (folder(tmp_path) / "best.ckpt").read_bytes()
+    assert record.basis["checkpoint"] == hashlib.sha256(best).hexdigest()
+    kept = tmp_path / "records" / str(outcomes["file"])
+    assert outcomes["sha256"] == hashlib.sha256(kept.read_bytes()).hexdigest()
+    assert Outcomes.of(record, kept.parent).score(np.arange(4))["f1"] == pytest.approx(record.measures["f1"].value)
+
+
+def test_weights_that_a_run_starts_from_are_told_by_their_content(run: Run, tmp_path: Path) -> None:
+    run(*arguments(tmp_path / "first", epochs=1))
+    best = folder(tmp_path / "first") / "best.ckpt"
+    run(*arguments(tmp_path / "second", "--weights", str(best), epochs=1))
+    (first,), (second,) = records(tmp_path / "first"), records(tmp_path / "second")
+    told = second.basis["weights"]
+    assert isinstance(told, dict)
+    assert (told["name"], told["kind"], told["missing"]) == ("best.ckpt", "unknown", [])
+    assert told["sha256"] == first.basis["checkpoint"]
+
+
+def test_drawn_data_in_the_layout_of_a_dataset_gives_rows_of_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVBENCH_DATA", str(tmp_path))
+    run("data", "make", "uc_merced", str(tmp_path / "uc_merced"))
+    train = ["run", "classification", "--dataset", "uc_merced", "--model", "resnet18", "--scale", "full"]
+    small = ["--epochs", "1", "--set", "batch=4", "image_size=64", "--workers", "0", "--out", str(tmp_path / "out")]
+    for variant in ("released", "paper"):
+        run(*train, *small, "--variant", variant)
+    run("report", "table2", "--out", str(tmp_path / "out"))
+    rows = [row.split("|") for row in (tmp_path / "out" / "table2.md").read_text().splitlines() if "ResNet-18" in row]
+    told = [" ".join(" ".join(row).split()) for row in rows]
+    assert len(told) == 3
+    assert "not run" in told[0]
+    for own, variant in zip(told[1:], ("released", "paper"), strict=True):
+        assert own.startswith(f"ResNet-18: uc_merced, {variant}, 1 seed")
+        assert "not comparable" in own
+        assert "data: uc_merced is drawn" in own
+        assert "epochs 1 instead of" in own
+        assert "87.98" not in own
 
 
 def test_what_is_finished_is_taken_over(run: Run, tmp_path: Path) -> None:
