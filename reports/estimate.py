@@ -25,8 +25,8 @@ class Estimate:
 
     Attributes:
         mean: Over seeds; NaN where a seed has no score.
-        low: Lower end of the interval; None where the error from the test images is unknown.
-        high: Its upper end.
+        low: Lower end of the interval, cut at 0; None where the error from the test images is unknown.
+        high: Its upper end, cut at 100.
         seeds: Number of seeds.
         seed_error: Standard error of the mean from the spread over seeds; None with one seed, which has no spread.
         image_error: Standard error from the choice of test images; None where it is unknown. All seeds share the
@@ -98,7 +98,7 @@ def estimate(values: Sequence[float | None], intervals: Sequence[tuple[float, fl
     if image_error is None:
         return Estimate(mean, None, None, seeds, seed_error, None)
     half = _reach(seed_error or 0, seeds, image_error)
-    return Estimate(mean, mean - half, mean + half, seeds, seed_error, image_error)
+    return Estimate(mean, max(0.0, mean - half), min(100.0, mean + half), seeds, seed_error, image_error)
 
 
 def _reach(seed_error: float, seeds: int, image_error: float) -> float:

@@ -65,6 +65,7 @@ class Section:
         verdicts: how many of its numbers have which verdict.
         why: why something was not run or is not comparable.
         comparisons: its numbers, the paper's beside ours.
+        evidence: of each of the numbers, in their order: labels, and what they say.
         tables: as they are drawn elsewhere, by file stem.
         pictures: its figure.
         files: that lie beside the page.
@@ -76,6 +77,7 @@ class Section:
     verdicts: Mapping[str, int]
     why: str = ""
     comparisons: Sequence[Comparison] = ()
+    evidence: Sequence[Sequence[tuple[str, str]]] = ()
     tables: Sequence[tuple[str, Table]] = ()
     pictures: Sequence[Picture] = ()
     files: Sequence[str] = ()
@@ -195,7 +197,7 @@ def _compared(section: Section, known: set[str]) -> Markup:
     rows = [
         [
             one.row,
-            one.column,
+            _evidence_button(section, place),
             _number(one.paper),
             _number(one.ours),
             _number(one.difference, "+"),
@@ -203,11 +205,20 @@ def _compared(section: Section, known: set[str]) -> Markup:
             _badge(one.verdict, one.reason),
             _sources(one.source, known),
         ]
-        for one in section.comparisons
+        for place, one in enumerate(section.comparisons)
     ]
     ours = "Follows" if section.name == "audit" else "Ours"
     columns = ["Row", "Number", "Paper", ours, "Difference", "%", "Verdict", "Source"]
     return _html(pd.DataFrame(rows, columns=columns), "numbers")
+
+
+def _evidence_button(section: Section, place: int) -> str:
+    """Name a number, so that a click on it shows its evidence."""
+    column = section.comparisons[place].column
+    if not section.evidence:
+        return column
+    button = Markup('<button type="button" class="evidence" data-target="{}" data-place="{}">{}</button>')
+    return button.format(section.name, place, column)
 
 
 def _drawn(table: Table) -> Markup:

@@ -21,6 +21,7 @@ from dvbench.tables.cost_figures import counted_memory, latency, measured_memory
 from dvbench.tables.found import Found
 from dvbench.tables.standing import Standing, comparisons
 from dvbench.tables.targets import TARGETS
+from dvbench.tables.trace import traces
 from dvbench.training.unfinished import Unfinished
 from dvbench.version import __version__
 from models.dynamicvis import DynamicVis
@@ -97,6 +98,7 @@ def _section(name: str, drawn: Drawn, records: Sequence[Record], folder: Path, r
         standing.verdicts,
         standing.why,
         found,
+        traces(name, found, records, folder),
         list(zip(stems, tables, strict=True)),
         _pictures(name, folder, standing),
         standing.files,

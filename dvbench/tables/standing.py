@@ -124,11 +124,11 @@ class Standings:
 
 
 def _verdicts(name: str, records: Sequence[Record], tables: Sequence[Table]) -> tuple[dict[str, int], str]:
-    """Count verdicts of the numbers, or of the tables' rows where a target has no numbers."""
+    """Count verdicts of the paper's numbers, or of the tables' rows where a target has no numbers."""
     found = comparisons(name, records)
     if found:
         reasons = Counter(one.reason for one in found if one.reason)
-        return dict(Counter(str(one.verdict) for one in found)), _listed(reasons)
+        return dict(Counter(str(one.verdict) for one in found if one.paper is not None)), _listed(reasons)
     if tables:
         return dict(Counter(_in_tables(tables))), ""
     return {Verdict.NOT_COMPARABLE: 1}, BY_EYE

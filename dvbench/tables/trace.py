@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
+from dvbench.data.catalog import MissingDatasetError, UnknownDatasetError
+from dvbench.data.origin import Provenance
+from dvbench.data.provenance import provenance
 from dvbench.environment import code_fingerprint
 from dvbench.paper import PAPER, ablation_rows
 from dvbench.tables import ablations, scores
@@ -93,7 +97,7 @@ def _of_record(record: Record, departed: Sequence[Departure], out: Path) -> Iter
     if "protocol" not in record.cell:
         return
     yield "data", _of_data(basis.get("data"))
-    yield "weights", _of_weights(basis.get("weights"), known=bool(basis))
+    yield "weights", _of_weights(record)
     yield "departures", "; ".join(f"{one.words}{'' if one.disqualifies else ' (noted)'}" for one in departed) or "none"
     folder = out / "runs" / str(here.get("run_folder"))
     yield "run folder", f"{folder}{'' if folder.is_dir() else ' (no longer there)'}"
@@ -102,14 +106,28 @@ def _of_record(record: Record, departed: Sequence[Departure], out: Path) -> Iter
 def _of_data(told: object) -> str:
     if not isinstance(told, Mapping):
         return "unknown"
-    words = told.get("words") or told.get("origin")
-    return f"{words}, fingerprint {str(told.get('fingerprint') or 'not taken')[:16]}"
+    taken = told.get("fingerprint")
+    words = f"{told.get('words') or told.get('origin')}, fingerprint {str(taken or 'not taken')[:16]}"
+    here = _here(str(told.get("dataset")))
+    return f"{words} (not what lies here now)" if taken and here and here.fingerprint != taken else words
 
 
-def _of_weights(told: object, *, known: bool) -> str:
+@cache
+def _here(dataset: str) -> Provenance | None:
+    """Return what a dataset is as it lies here now; None where it does not."""
+    try:
+        return provenance(dataset)
+    except (MissingDatasetError, UnknownDatasetError):
+        return None
+
+
+def _of_weights(record: Record) -> str:
+    told = record.basis.get("weights")
     if not isinstance(told, Mapping):
-        return "random" if known else "unknown"
-    return f"{told.get('name')}, SHA-256 {told.get('sha256')}, {told.get('kind')}"
+        return "random" if record.basis else "unknown"
+    words = f"{told.get('name')}, SHA-256 {told.get('sha256')}, {told.get('kind')}"
+    file = str(record.cell.get("weights"))
+    return words if "://" in file or Path(file).is_file() else f"{words} (no longer there)"
 
 
 def _no_rule(one: Comparison) -> str:

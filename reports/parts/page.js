@@ -1,4 +1,4 @@
-// Glue between the page and its libraries: unpack them, hand over tables and plots, move the slider.
+// Glue between the page and its libraries: unpack them, hand over tables and plots, move the slider, show evidence.
 
 async function unpacked(name) {
   const text = document.getElementById(`library-${name}`).textContent;
@@ -42,6 +42,20 @@ slider?.addEventListener("input", () => {
     stage.hidden = place !== Number(slider.value);
     if (!stage.hidden) document.getElementById("stage-name").textContent = stage.dataset.title;
   });
+});
+
+function named(tag, text) {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
+addEventListener("click", ({ target }) => {
+  const button = target.closest("button.evidence");
+  if (!button) return;
+  const numbers = JSON.parse(document.getElementById(`evidence-${button.dataset.target}`).textContent);
+  const facts = numbers[button.dataset.place].flatMap(([label, text]) => [named("dt", label), named("dd", text)]);
+  const dialog = document.getElementById("evidence");
+  dialog.querySelector("dl").replaceChildren(...facts);
+  dialog.showModal();
 });
 
 function openTarget() {

@@ -42,6 +42,10 @@ UNLIKE: Mapping[str, tuple[dict[str, Any], str]] = {
     "part of the test split": ({"basis": {"outcomes": {"images": 600}}}, "scored on 600 of 630 test images"),
     "fewer epochs": (changed(epochs=1), "epochs 1 instead of 600"),
     "smaller images": (changed(image_size=64), "image_size 64 instead of 512"),
+    "other crops": (
+        changed(train=[{"name": "resized_crop", "size": 256}, {"name": "auto_augment"}]),
+        "train.resized_crop.size 256 instead of 512",
+    ),
     "smaller batch": (changed(batch=4), "batch 4 instead of 512"),
     "other step size": (changed(optimiser={"lr": 0.1}), "optimiser.lr 0.1 instead of 0.0004"),
     "other loss": (changed(losses={"balance": 0.1}), "losses.balance 0.1 instead of not set"),

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,18 +9,10 @@ from dvbench import cli, paper
 from dvbench.paper.score_rows import TABLES, benchmarks, printed
 from dvbench.tables.scores import tables
 from dvbench.tables.targets import TARGETS
-from dvbench.training.run_cell import RunCell
 from dvbench.training.wanted_runs import Wish, wanted
 from models.zoo import ZOO
-from reports.record import Measure, Record, Status
 from reports.table import Table
-
-
-def record(cell: RunCell, **scores: float) -> Record:
-    environment: dict[str, Any] = {"hardware": "a card", "run_folder": "x"}
-    environment["protocol"] = json.dumps(cell.load_protocol().model_dump(mode="json"))
-    measures = {name: Measure(value, "%", "measured") for name, value in scores.items()}
-    return Record(cell.as_dict(), cell.identity(), Status.OK, "", measures, environment, "2026-01-01", "", "")
+from tests.dvbench.runs_on_paper import run
 
 
 def row(table: Table, name: str) -> dict[str, str]:
@@ -33,7 +24,7 @@ def row(table: Table, name: str) -> dict[str, str]:
 def test_every_row_of_the_paper_is_there_and_ours_are_real_models(number: int) -> None:
     rows = list(printed(number))
     assert len(rows) == len(paper.table(number))
-    ours = [one for _, _, one in rows if one]
+    ours = [line.ours for line in rows if line.ours]
     assert ours
     assert {one.model for one in ours} <= ZOO.keys()
     for benchmark in benchmarks(number):
@@ -41,18 +32,18 @@ def test_every_row_of_the_paper_is_there_and_ours_are_real_models(number: int) -
 
 
 def test_table_2_runs_all_that_the_zoo_has() -> None:
-    names = {name for name, _, one in printed(2) if one}
+    names = {line.name for line in printed(2) if line.ours}
     assert {"ResNet-18", "DeiT-S", "ViT-L", "Swin-B", "DynamicVis-B†", "DynamicVis-L‡", "DynamicVis-L"} <= names
-    assert names == {name for name, _, _ in printed(2)}
+    assert names == {line.name for line in printed(2)}
 
 
 def test_a_full_run_is_compared_and_what_was_not_run_says_why() -> None:
     cells, _ = wanted(3, Wish(scale="full", rows=("DynamicVis-B‡",), seeds=2))
     assert [cell.seed for cell in cells] == [0, 1]
-    made = [record(cell, ap50=80.2 + i, ap50_small=60.0, ap50_medium=95.3) for i, cell in enumerate(cells)]
+    made = [run(cell, ap50=80.2 + i, ap50_small=60.0, ap50_medium=95.3) for i, cell in enumerate(cells)]
     ((_, table),) = tables(3, made)
     ours = row(table, "DynamicVis-B‡")
-    assert ours["ap50, paper | ours"] == "80.3 | 80.70 ± 0.71"
+    assert ours["ap50, paper | ours"] == "80.3 | 80.70 (74.35 to 87.05, 2 seeds)"  # t of 1 degree: 12.71 * 0.5
     assert ours["verdict"] == "differs"  # the small ones
     assert row(table, "DynamicVis-B")["verdict"] == "not run"
     assert "--weights" in row(table, "DynamicVis-B")["why"]
@@ -63,7 +54,7 @@ def test_a_full_run_is_compared_and_what_was_not_run_says_why() -> None:
 def test_detectors_of_one_backbone_are_told_apart() -> None:
     cells, _ = wanted(3, Wish(scale="full", rows=("FCOS", "RetinaNet")))
     assert {json.loads(cell.changes)["head"]["kind"] for cell in cells} == {"fcos", "retinanet"}
-    ((_, table),) = tables(3, [record(cells[0], ap50=70.0)])
+    ((_, table),) = tables(3, [run(cells[0], ap50=70.0)])
     assert "70.00" in row(table, "FCOS")["ap50, paper | ours"]
     assert row(table, "RetinaNet")["ap50, paper | ours"] == "75.3"
 
@@ -73,7 +64,7 @@ def test_reduced_runs_never_stand_beside_the_paper() -> None:
     assert {cell.protocol for cell in cells} == {"synthetic_classification"}
     assert len(cells) == len(set(cells)) == 3
     assert "reduced run" in told[0]
-    beside, reduced = tables(2, [record(cells[0], f1=90.0, baseline=3.0)])
+    beside, reduced = tables(2, [run(cells[0], f1=90.0, baseline=3.0)])
     assert all(line[-2] == "not run" for line in beside[1].rows)
     assert "reduced" in reduced[1].title
     assert any("Not comparable" in note for note in reduced[1].notes)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dvbench import cli
+from dvbench.data.make import make
 from dvbench.profile.cell import Cell
 from dvbench.tables.trace import UnknownNumberError, trace
 from dvbench.training.run_cell import RunCell
@@ -69,6 +70,19 @@ def test_what_a_record_of_an_older_schema_rests_on_is_unknown(tmp_path: Path) ->
     found = facts("table2", own, COLUMN, [replace(uc_merced(), basis={}, schema=1)], tmp_path)
     assert found["data"] == found["weights"] == "unknown"
     assert "schema 1" in found["record"]
+
+
+def test_data_that_has_changed_since_and_weights_that_are_gone_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVBENCH_DATA", str(tmp_path))
+    make("uc_merced", tmp_path / "uc_merced", count=1)
+    data = {"dataset": "uc_merced", "origin": "genuine", "split": {"origin": "authors"}, "fingerprint": "ab" * 32}
+    weights = {"name": "b.pth", "sha256": "cd" * 32, "kind": "unknown", "missing": []}
+    started = uc_merced(weights=str(tmp_path / "b.pth"), basis={"data": data, "weights": weights})
+    found = facts("table2", "ResNet-18: uc_merced, released, 1 seed", COLUMN, [started], tmp_path)
+    assert found["data"] == "genuine, fingerprint abababababababab (not what lies here now)"
+    assert found["weights"].endswith("(no longer there)")
 
 
 def test_a_count_tells_that_it_is_exact(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def numbers() -> list[Comparison]:
 def page(**changes: Any) -> Page:
     table = Table("Latency | all", ["Model", "ms", "verdict"], [["A & B", "5", "differs"]], ["a <note>"])
     verdicts = {str(verdict): 1 for verdict in Verdict}
-    section = Section("table14", "Latency", verdicts, "1 other hardware", numbers(), [("table14", table)])
+    evidence = [[("number", f"table14, {one.row}"), ("code", "<b>commit</b> </script>")] for one in numbers()]
+    section = Section("table14", "Latency", verdicts, "1 other hardware", numbers(), evidence, [("table14", table)])
     series = [Series("ResNet", [128, 256], [1, 2])]
     stages = [Stage(f"stage {i}", f"keeps {i}", [Picture(f"stage {i}", PIXEL, "png")]) for i in range(3)]
     made = Page(
@@ -188,6 +189,20 @@ def test_a_click_sorts_by_value_and_typing_filters(browser: Any, address: str) -
     shows(view, 1, "ViT")
     search.fill("other hardware")
     shows(view, 1, "DynamicVis")
+    assert view.flaws == []
+    view.close()
+
+
+@needs_browser
+def test_a_click_on_a_number_shows_its_evidence_also_once_sorted(browser: Any, address: str) -> None:
+    view = opened(browser, address)
+    view.locator("table.numbers thead th").nth(2).click()
+    shows(view, 1, "ResNet", "Swin", "DynamicVis", "ViT")
+    view.locator("table.numbers tbody tr", has_text="ViT").get_by_role("button").click()
+    dialog = view.get_by_role("dialog", name="Evidence")
+    assert dialog.locator("dd").all_inner_texts() == ["table14, ViT", "<b>commit</b> </script>"]
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
     assert view.flaws == []
     view.close()
 
