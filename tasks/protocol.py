@@ -1,6 +1,8 @@
 """Protocols: how a dataset is trained and scored, one YAML file a dataset, checked key by key."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -196,7 +198,7 @@ def load(name: str, *overrides: str, changes: Mapping[str, Any] | None = None) -
 def parse(name: str, text: str, *overrides: str, changes: Mapping[str, Any] | None = None) -> Protocol:
     """Check a protocol given as YAML; arguments and errors as `load`, `text` being what the file holds."""
     try:
-        raw = yaml.safe_load(text)
+        raw = deepcopy(_read(text))
     except yaml.YAMLError as error:
         raise ProtocolError(f"protocol {name}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict) or not isinstance(sets := raw.pop("overrides", {}), dict):
@@ -205,6 +207,11 @@ def parse(name: str, text: str, *overrides: str, changes: Mapping[str, Any] | No
     asked = _merged(raw, sets, overrides)
     found = _checked(name, asked)
     return _checked(name, _changed(asked, changes)) if changes else found
+
+
+@cache
+def _read(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 def _merged(raw: dict[str, Any], sets: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:

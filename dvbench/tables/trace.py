@@ -5,9 +5,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from dvbench.data.catalog import MissingDatasetError, UnknownDatasetError
 from dvbench.data.origin import Provenance
-from dvbench.data.provenance import provenance
 from dvbench.environment import code_fingerprint
 from dvbench.paper import PAPER, ablation_rows
 from dvbench.tables import ablations, scores
@@ -115,6 +113,10 @@ def _of_data(told: object) -> str:
 @cache
 def _here(dataset: str) -> Provenance | None:
     """Return what a dataset is as it lies here now; None where it does not."""
+    # TorchGeo takes a second to import, for what few traces need.
+    from dvbench.data.catalog import MissingDatasetError, UnknownDatasetError  # noqa: PLC0415
+    from dvbench.data.provenance import provenance  # noqa: PLC0415
+
     try:
         return provenance(dataset)
     except (MissingDatasetError, UnknownDatasetError):
