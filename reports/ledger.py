@@ -99,7 +99,7 @@ class Ledger:
         records = []
         for path in self._paths(ending):
             try:
-                records.append(_load(path))
+                records.append(load(path))
             except RecordError as error:
                 self.problems.append(str(error))
         return sorted(records, key=lambda record: (record.created, record.identity))
@@ -113,7 +113,12 @@ class Ledger:
             raise LedgerError.of("read", self.folder, error) from error
 
 
-def _load(path: Path) -> Record:
+def load(path: Path) -> Record:
+    """Read the record of one file.
+
+    Raises:
+        RecordError: The file cannot be read, or holds no record of a version that is known.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -2,8 +2,6 @@
 
 import contextlib
 import datetime
-import hashlib
-import json
 import signal
 import sys
 import time
@@ -14,6 +12,7 @@ from types import FrameType
 
 from dvbench.environment import environment
 from dvbench.gpu.scale import Scale
+from dvbench.profile.cell import PART_WHERE, identity
 from dvbench.profile.isolate import IsolatedFailure
 from dvbench.profile.sweep import STATUS, Tell, command
 from reports.ledger import Ledger
@@ -80,9 +79,8 @@ class Run:
     def keep(self, part: str, cell: Mapping[str, Scalar], measure: Callable[[], Mapping[str, Measure]]) -> None:
         """Measure something and store it, or why it failed; what an earlier run has settled is left as it is."""
         asked = {"part": part, "scale": self.scale.name, "device": self.device, **cell}
-        where = {key: self.here[key] for key in ("hardware", "torch", "triton", "mamba_ssm", "code")}
-        identity = hashlib.sha256(json.dumps([asked, where], sort_keys=True).encode()).hexdigest()
-        if self.ledger.find(identity):
+        known_as = identity(asked, self.here, PART_WHERE)
+        if self.ledger.find(known_as):
             return
         self.tell(" · ".join([part, *(str(value) for value in cell.values())]))
         found: Mapping[str, Measure] = {}
@@ -94,14 +92,14 @@ class Run:
         self.ledger.write(
             Record(
                 cell=asked,
-                identity=identity,
+                identity=known_as,
                 status=status,
                 reason=reason,
                 measures=found,
                 environment=self.here,
                 created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 command=command(),
-                group=identity[:12],
+                group=known_as[:12],
             )
         )
 

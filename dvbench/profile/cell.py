@@ -2,13 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from reports.record import Scalar
 
 Dtype = Literal["fp32", "bf16"]
+#: Of where a cell ran, what may change its answer; the same of a part of the GPU run, which names its own conditions.
+WHERE = ("hardware", "threads", "torch", "numba", "mamba_ssm", "code")
+PART_WHERE = ("hardware", "torch", "triton", "mamba_ssm", "code")
+
+
+def identity(asked: Mapping[str, Any], environment: Mapping[str, Any], where: Sequence[str]) -> str:
+    """Hash what was asked with what of the environment may change the answer.
+
+    A record is taken over by `--resume` only when all of it is the same, so no run reuses a row that it would not have
+    measured itself.
+    """
+    text = json.dumps([asked, {key: environment[key] for key in where}], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,11 +91,5 @@ class Cell:
         return asdict(self)
 
     def identity(self, environment: Mapping[str, Any]) -> str:
-        """Hash what was asked with what may change the answer: hardware, threads, torch and our own code.
-
-        A record is taken over by `--resume` only when all of it is the same, so no run reuses a row that it would not
-        have measured itself.
-        """
-        where = {key: environment[key] for key in ("hardware", "threads", "torch", "numba", "mamba_ssm", "code")}
-        text = json.dumps([self.as_dict(), where], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Hash what was asked with what may change the answer: hardware, threads, torch and our own code."""
+        return identity(self.as_dict(), environment, WHERE)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
@@ -76,14 +77,18 @@ class RunCell:
 
         Hardware is left out: a score is meant to be the same anywhere.
         """
-        asked = {**self.as_dict(), "weights": ""}  # the hash says more than the path
-        text = json.dumps([asked, self.load_protocol().model_dump(mode="json"), deciding_code()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return identity(self.as_dict(), self.load_protocol().model_dump(mode="json"), deciding_code())
 
     def folder(self) -> str:
         """Name the folder of the run, so that a person finds it and no two cells share it."""
         parts = (self.protocol, self.model, self.variant, self.input, f"s{self.seed}", self.identity()[:8])
         return "-".join(part for part in parts if part)
+
+
+def identity(cell: Mapping[str, Any], protocol: Mapping[str, Any], code: str) -> str:
+    """Hash a cell, the content of its protocol, and a hash of the code that trains and scores."""
+    asked = {**cell, "weights": ""}  # the hash says more than the path
+    return hashlib.sha256(json.dumps([asked, protocol, code], sort_keys=True).encode()).hexdigest()
 
 
 @cache
