@@ -14,6 +14,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 OUT = Path("reports/out")
+RECORDS = Path("reports/records")
 TARGETS = (
     *(f"table{number}" for number in range(1, 20)),
     *(f"figure{number}" for number in range(8, 22)),
@@ -109,6 +110,15 @@ def types(session: nox.Session) -> None:
     """Check types."""
     install(session, "dev", compiled=False)
     session.run("mypy")
+
+
+@nox.session
+def records(session: nox.Session) -> None:
+    """Check the committed records, each of which comes from somebody's machine."""
+    if not any(RECORDS.rglob("*.json")):
+        session.skip(f"no record in {RECORDS} yet")
+    install(session)
+    session.run("dvbench", "records", "check", str(RECORDS))
 
 
 @nox.session(name="bench-gpu")
