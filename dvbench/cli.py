@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dvbench.data import verbs as data
 from dvbench.errors import is_ours
-from dvbench.verbs import gate, gpu, inspect, predict, profile, records, reproduce, run, show, weights
+from dvbench.verbs import compare, gate, gpu, inspect, predict, profile, records, reproduce, run, show, weights
 from dvbench.verbs.common import BAD_INPUT, INTERRUPTED, Verb
 from dvbench.version import __version__
 
@@ -51,6 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dvbench {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    for module in (profile, run, predict, reproduce, gate, gpu, records, show, inspect, weights, data):
+    for module in (profile, run, predict, compare, reproduce, gate, gpu, records, show, inspect, weights, data):
         module.add_to(verbs)
     return parser
