@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dvbench.training.run_cell import RunCell
 from dvbench.training.summary import latest, newest
-from reports.outcomes import Outcomes, align
-from reports.paired import Difference, Score, adjust, difference
+from reports.outcomes import Outcomes, OutcomesError, align
+from reports.paired import Difference, PairedError, Score, Verdict, adjust, difference
 from reports.record import Record
 
 MARGIN = 1.0  # points: about the spread that the authors' tasks show between seeds
@@ -108,6 +108,37 @@ def compare(groups: Sequence[Group], folder: Path, metric: str = "", margin: flo
             ours, theirs = ({0: one} for each in (ours, theirs) for one in each.values())
         found.append(difference(ours, theirs, len(first.outcomes.images), margin=margin))
     return adjust(found)
+
+
+def told_apart(
+    runs: Sequence[Record], others: Sequence[Sequence[Record]], folder: Path, metric: str
+) -> list[str] | None:
+    """Say in a few words of each of several groups of runs whether it is told apart from one group.
+
+    Args:
+        runs: the one group.
+        others: the others, none of them empty.
+        folder: of the records and their outcomes.
+        metric: which score.
+
+    Returns:
+        Such as "worse by 4.1" or "cannot tell, below 2.3", read together by Holm's method; None where the runs have no
+        outcomes to compare.
+    """
+    groups = [Group("", tuple(each)) for each in (runs, *others)]
+    try:
+        return [_in_words(one) for one in compare(groups, folder, metric)]
+    except (PairsError, OutcomesError, PairedError):
+        return None
+
+
+def _in_words(one: Difference) -> str:
+    """Say how the other group stands to the first, so with the sign turned."""
+    if one.verdict == Verdict.EQUIVALENT:
+        return f"equivalent, within {one.margin:g}"
+    if one.verdict == Verdict.CANNOT_TELL:
+        return f"cannot tell, below {one.detectable:.1f}"
+    return f"{'worse' if one.verdict == Verdict.BETTER else 'better'} by {abs(one.mean):.1f}"
 
 
 def metric_of(group: Group) -> str:
