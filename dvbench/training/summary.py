@@ -3,8 +3,11 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 
+from reports import strict_json
+from reports.escape import file_name
 from reports.record import Record, Scalar, Status
 from reports.table import Table
 
@@ -13,6 +16,8 @@ from reports.table import Table
 CIRCUMSTANCES = ("hardware", "torch", "tf32_matmul", "tf32_conv", "evaluator", "protocol", "git_dirty")
 #: Of parts of a basis, what tells experiments apart; the rest is when and how it was found.
 TOLD_APART = {"data": ("origin", "fingerprint", "split"), "weights": ("sha256",), "outcomes": ("images",)}
+#: What of a cell the tables of scores are drawn from.
+CELL = {"task", "dataset", "protocol", "model", "scale", "variant", "seed", "weights_hash", "changes", "switches"}
 REDUCED = "Reduced scale: other data, small models, few epochs. Not comparable with the paper."
 
 
@@ -37,6 +42,11 @@ def learned(record: Record) -> bool | None:
     return reached is not None and reached >= (floor or 0.0) + baseline["margin"]
 
 
+def run_folder(out: Path, run: Record) -> Path:
+    """Return where a run left its files below `out`: a record of strangers names no place elsewhere."""
+    return out / "runs" / file_name(str(run.environment.get("run_folder")))
+
+
 def spread(records: Sequence[Record], name: str) -> str:
     """Return a score, as mean and standard deviation where there are several seeds."""
     return mean_and_spread([found for record in records if (found := value(record, name)) is not None])
@@ -50,13 +60,22 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Return the newest finished record of each training run.
+    """Return the newest finished record of each training run; one that does not say what was asked is left out.
 
     Args:
         records: oldest first.
     """
-    finished = [run for run in records if "protocol" in run.cell and run.status == Status.OK]
+    finished = [run for run in records if run.cell.keys() >= CELL and run.status == Status.OK and _is_readable(run)]
     return list({(pool_key(run), run.cell["seed"]): run for run in finished}.values())
+
+
+def _is_readable(run: Record) -> bool:
+    """Whether what was replaced, and the protocol that came of it, are JSON objects as `dvbench run` writes them."""
+    texts = (run.cell["changes"], run.cell["switches"], run.environment.get("protocol") or "{}")
+    try:
+        return all(isinstance(strict_json.loads(str(text)), dict) for text in texts)
+    except ValueError:
+        return False
 
 
 def pool_key(run: Record) -> str:
