@@ -172,7 +172,8 @@ def test_a_folder_without_records_is_one_line(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_every_rule_is_seen_to_find_something() -> None:
-    flaws = [spoil(measured()) for spoil, _ in FLAWS.values()]
+    readable = [spoil for what, (spoil, _) in FLAWS.items() if what != "no time"]  # which no record can be read with
+    flaws = [spoil(measured()) for spoil in readable]
     assert all(any(list(rule(record)) for record in flaws) for rule in RULES)
     with pytest.raises(RecordsError):
         check(Path("nowhere"))
