@@ -211,7 +211,10 @@ def _later(kind: str, schema: int) -> set[str]:
 
 def _check_values(data: Mapping[str, Any]) -> None:
     _check_text(data, "record", "identity", "status", "reason", "created", "command", "group")
-    datetime.fromisoformat(data["created"])
+    try:
+        datetime.fromisoformat(data["created"])
+    except ValueError:
+        raise ValueError(f"was created {data['created']!r}, which is no time of ISO 8601") from None
     for name, value in data["cell"].items():
         if not isinstance(value, Scalar):
             raise ValueError(f"{name} of the cell is no plain value")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from reports import strict_json
 from reports.escape import file_name
@@ -32,9 +33,14 @@ def value(record: Record, name: str) -> float | None:
     return None if measure is None or measure.value is None else float(measure.value)
 
 
+def told_protocol(run: Record) -> Mapping[str, Any]:
+    """Return the protocol that a record tells; empty where it tells none that can be read."""
+    return _json_object(run.environment.get("protocol")) or {}
+
+
 def learned(record: Record) -> bool | None:
     """Whether a reduced run beat its baseline by the protocol's margin; None where the protocol names none."""
-    chosen = json.loads(str(record.environment.get("protocol") or "{}"))
+    chosen = told_protocol(record)
     baseline, metric = chosen.get("baseline"), chosen.get("select", {}).get("metric")
     if not baseline:
         return None
@@ -70,12 +76,16 @@ def newest(records: Sequence[Record]) -> list[Record]:
 
 
 def _is_readable(run: Record) -> bool:
-    """Whether what was replaced, and the protocol that came of it, are JSON objects as `dvbench run` writes them."""
-    texts = (run.cell["changes"], run.cell["switches"], run.environment.get("protocol") or "{}")
+    """Whether what was replaced for a run is told in JSON objects, as `dvbench run` writes them."""
+    return None not in (_json_object(run.cell["changes"]), _json_object(run.cell["switches"]))
+
+
+def _json_object(text: object) -> dict[str, Any] | None:
     try:
-        return all(isinstance(strict_json.loads(str(text)), dict) for text in texts)
+        told = strict_json.loads(str(text))
     except ValueError:
-        return False
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def pool_key(run: Record) -> str:
@@ -116,7 +126,7 @@ def summary(records: Sequence[Record]) -> Table:
         told = "" if verdicts == {None} else "yes" if verdicts == {True} else "no"
         base = spread(group, "baseline")
         body.append([str(first.cell["model"]), *(spread(group, name) for name in names), base, told, str(len(group))])
-    chosen = json.loads(str(records[0].environment.get("protocol") or "{}"))
+    chosen = told_protocol(records[0])
     notes = [REDUCED] if records[0].cell["scale"] == "smoke" else []
     if baseline := chosen.get("baseline"):
         kind = {"untrained": "the same model before training", "constant": "the best constant prediction"}

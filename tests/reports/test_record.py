@@ -73,7 +73,7 @@ def _nested(levels: int) -> dict[str, object]:
             "not a number",
         ),
         (_changed(reason=["a"]), "reason of record is no text"),
-        (_changed(created="yesterday"), "yesterday"),
+        (_changed(created="yesterday"), "was created 'yesterday'"),
         (_changed(status=["ok"]), "status of record is no text"),
         (_changed(cell={"model": ["dynamicvis_b"]}), "model of the cell is no plain value"),
         (_measured(value=True), "not a number"),
