@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tasks.average_precision import AveragePrecision, PrecisionOptions
 from tasks.detection import to_original
-from tasks.groie import GRoIE
+from tasks.groie import Attention, GRoIE
 from tasks.masks import MaskHead, mask_loss, mask_targets, paste
 from tasks.necks import STRIDES, pyramid
 from tasks.proposals import as_targets, image_list, named, proposal_network
@@ -24,6 +24,7 @@ class InstanceOptions(Options):
 
     Attributes:
         extractor: `groie` as DynamicVis has it, or `align` for plain Mask R-CNN.
+        attention: of GRoIE, see `tasks.groie.Attention`.
         width: channels of the maps and the mask head.
         hidden: of the box head's two layers.
         proposals: kept before suppression in training and at test, and after it.
@@ -34,6 +35,7 @@ class InstanceOptions(Options):
     """
 
     extractor: Literal["groie", "align"] = "groie"
+    attention: Attention = "released"
     width: Annotated[int, Field(ge=8)] = 256
     hidden: Annotated[int, Field(ge=8)] = 1024
     proposals: tuple[int, int, int] = (2000, 1000, 1000)
@@ -57,7 +59,8 @@ class InstanceSegmentation(Task):
         self.neck = pyramid(self.backbone, width)
         self.proposals = proposal_network(width, [[s * stride for s in SIZES] for stride in STRIDES], chosen.proposals)
         self.box_roi, self.mask_roi = (
-            GRoIE(side, width) if chosen.extractor == "groie" else SingleLevel(side) for side in (BOX_SIDE, MASK_SIDE)
+            GRoIE(side, width, chosen.attention) if chosen.extractor == "groie" else SingleLevel(side)
+            for side in (BOX_SIDE, MASK_SIDE)
         )
         self.box_head = BoxHead(width, BOX_SIDE, chosen.hidden, classes)
         self.mask_head = MaskHead(width, classes)
