@@ -289,12 +289,18 @@ def test_aid_refuses_a_list_that_climbs_out(tmp_path: Path) -> None:
 def test_levir_ship_has_boxes_and_keeps_images_without_ships(tmp_path: Path) -> None:
     dataset = opened("levir_ship", tmp_path, "test")
     sample, empty = dataset[0], dataset[1]
-    assert set(sample) == {"image", "bbox_xyxy", "label"}
+    assert set(sample) == {"image", "bbox_xyxy", "label", "area", "crowd"}
     assert sample["bbox_xyxy"].tolist() == [[2, 3, 10, 9]]
     assert sample["label"].tolist() == [1]
+    assert sample["area"].tolist() == [63]  # (8 + 1)(6 + 1), as LEVIR-Ship counts
+    assert {key: value.tolist() for key, value in sample["crowd"].items()} == {
+        "bbox_xyxy": [[0, 0, SIDE, SIDE]],
+        "label": [1],
+        "area": [63],
+    }
     assert (empty["bbox_xyxy"].shape, empty["label"].dtype) == ((0, 4), torch.int64)
     ship = dataset.images[0].instances[0]  # type: ignore[attr-defined]
-    assert (ship.id, ship.area, dataset.images[0].crowds) == (1, 63, 1)  # type: ignore[attr-defined]
+    assert (ship.id, ship.area) == (1, 63)
 
 
 def test_ssdd_masks_sit_in_their_boxes(tmp_path: Path) -> None:
@@ -303,6 +309,7 @@ def test_ssdd_masks_sit_in_their_boxes(tmp_path: Path) -> None:
     rows, columns = sample["mask"][0].nonzero(as_tuple=True)
     corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert sample["bbox_xyxy"][0].tolist() == corners
+    assert torch.equal(sample["crowd"]["mask"], sample["mask"])  # both have the same outline
     assert torch.equal(sample["image"][0], sample["image"][2])
 
 
