@@ -32,7 +32,7 @@ from dvbench.data.folders import (
     WHUBuilding,
 )
 from dvbench.data.folders.base import FolderDataset
-from dvbench.data.folders.fmow import FMoWError
+from dvbench.data.folders.fmow import FMoWError, read_regions
 from dvbench.data.folders.forestnet import ForestNetError
 from dvbench.data.pixels import PixelError
 
@@ -426,6 +426,17 @@ def test_fmow_boxes_and_labels(tmp_path: Path) -> None:
     assert len(by_key["val/zoo/zoo_1/zoo_1_0_rgb.jpg"]["label"]) == 1  # stored without a list
     assert by_key["seq/0000020/0000020_0_rgb.jpg"]["bbox_xyxy"].shape == (0, 4)
     assert FMoW(tmp_path, "test")[0]["label"].tolist() == [0]  # the entry with ID -1 marks no object
+
+
+def test_fmow_entries_that_are_no_objects_follow_one_of_two_rules(tmp_path: Path) -> None:
+    """The tool that packs fMoW for DynamicVis skips `'raw_location' in box`; other readers skip the ID -1."""
+    entry = {"category": "zoo", "box": [1, 2, 3, 4]}
+    boxes = [entry | {"ID": 1}, entry | {"ID": -1, "category": "dam"}, entry | {"ID": 2, "raw_location": "POLYGON"}]
+    path = save_json(tmp_path / "a.json", {"bounding_boxes": boxes})
+    assert read_regions(path).names == read_regions(path, "context").names == ("zoo", "zoo")
+    assert read_regions(path, "raw_location").names == ("zoo", "dam")
+    make_fmow(tmp_path)
+    assert FMoW(tmp_path, "test", left_out="raw_location")[0]["label"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
