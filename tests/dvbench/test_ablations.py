@@ -177,13 +177,17 @@ def test_global_tokens_cost_what_longer_sequences_cost() -> None:
 
 
 def test_channel_mixing_adds_two_convolutions_and_a_mixer_to_each_block() -> None:
-    """Convolutions of 3 x 3 between `width` maps, and a mixer on squares of 16 x 16, with its norm and gate."""
+    """Convolutions of 3 x 3 between `width` maps, and a mixer on squares of 16 x 16, with its norm.
+
+    A gate has each block but the first stage's two, whose ratio is 1 (the authors' ChannelSparseMixer in
+    dynamicvis/models/models.py makes `channel_gate` where `reduction_ratio > 1`).
+    """
     width, rank, states = 256, 16, 16
     inner = 2 * width
     mixer = width + 2 * width * inner + 5 * inner + inner * (rank + 2 * states) + rank * inner + inner
     mixer += inner * states + inner + inner * width
     convolutions = sum(depth * 2 * (9 * w * w + w) for depth, w in zip((2, 4, 16, 4), (96, 192, 384, 768), strict=True))
-    added = convolutions + 26 * (mixer + width)
+    added = convolutions + 26 * mixer + 24 * width
     assert row_counts(named(17, "spatial + channel, serial")).parameters == 36_770_142 + added
 
 
