@@ -1,14 +1,13 @@
 """The command line: verbs from `dvbench.verbs` and `dvbench.data.verbs`, errors as one line, exit codes for scripts."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from dvbench.data import verbs as data
 from dvbench.errors import is_ours
-from dvbench.verbs import gate, gpu, inspect, predict, profile, records, reproduce, run, show, weights
-from dvbench.verbs.common import BAD_INPUT, INTERRUPTED, Verb
+from dvbench.verbs import compare, gate, gpu, inspect, predict, profile, records, reproduce, run, show, weights
+from dvbench.verbs.common import BAD_INPUT, INTERRUPTED, Verb, tell
 from dvbench.version import __version__
 
 
@@ -27,12 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return verb(options)
     except KeyboardInterrupt:
         kept = "what is finished is kept; the same command goes on from there, profile with --resume"
-        print(f"dvbench: interrupted: {kept}", file=sys.stderr)
+        tell(f"interrupted: {kept}")
         return INTERRUPTED
     except Exception as error:
         if not is_ours(error):
             raise
-        print(f"dvbench: {error}", file=sys.stderr)
+        tell(str(error))
         return BAD_INPUT
 
 
@@ -51,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dvbench {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    for module in (profile, run, predict, reproduce, gate, gpu, records, show, inspect, weights, data):
+    for module in (profile, run, predict, compare, reproduce, gate, gpu, records, show, inspect, weights, data):
         module.add_to(verbs)
     return parser

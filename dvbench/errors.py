@@ -1,5 +1,7 @@
 """What an error of ours is: one whose message, a line that names the mend, is the whole story for a user."""
 
+from reports.escape import printable
+
 PACKAGES = ("dvbench", "models", "reports", "tasks")
 
 
@@ -11,4 +13,4 @@ def is_ours(error: Exception) -> bool:
 def one_line(error: Exception) -> str:
     """Return an error as the first line of its message, with its kind where that is not ours."""
     text = (str(error).splitlines() or [""])[0]
-    return text if is_ours(error) and text else f"{type(error).__name__}: {text}"
+    return printable(text if is_ours(error) and text else f"{type(error).__name__}: {text}")

@@ -29,7 +29,7 @@ class _Bar:
     def tell(self, what: str) -> None:
         self._progress.update(self._task, description=what)
         if self._plain and "round" not in what:
-            self._progress.console.print(what, highlight=False)
+            self._progress.console.print(what, markup=False, highlight=False)
 
     def count(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
@@ -46,7 +46,7 @@ def display(total: int) -> Iterator[Display]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield _Bar(progress, total, plain=not console.is_terminal)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.dynamicvis import DynamicVis, Route, Routes
+from reports.plot import plain_text
 
 _FADED = 0.18  # what shows through of tokens that no block keeps; fading to white also sets dark objects apart
 _HEAT_OPACITY = 0.65
@@ -98,7 +99,8 @@ def save_png(figure: Figure, path: Path) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
+        with plain_text(figure):
+            figure.savefig(part, format="png", dpi=120, metadata={"Software": None})
         os.replace(part, path)
     except OSError as error:
         raise ShowError(f"{path} cannot be written ({error.strerror}); free space or choose another place") from error

@@ -49,7 +49,7 @@ class DynamicVisConfig:
         selection: what is selected: `spatial` tokens, `channel` maps, `serial` (spatial, then channel) or `parallel`
             (their mean) (table 17).
         channel_sides: side to which a channel's map is resized, a stage each; the paper gives none (table 17).
-        channel_keep: like `keep`, for channels (table 17).
+        channel_keep: like `keep`, for channels (table 17), but 1 is no selection either, as in the authors' code.
         global_tokens: where the global tokens stand in the sequence: `none`, `head`, `head_tail` or `mid` (table 18).
         global_count: how many; None is one for each row of the stage's map (table 18).
         noise_scale: scale of the Gumbel noise added to the importance while training, >= 0 (table 19).
@@ -209,7 +209,7 @@ class ChannelMixer(nn.Module):
     Args:
         width: channels of the map, here the number of tokens.
         side: of the square.
-        keep: one of so many channels is kept; 0: no selection.
+        keep: one of so many channels is kept; 0 or 1: no selection.
         config: the model's switches.
     """
 
@@ -217,7 +217,7 @@ class ChannelMixer(nn.Module):
         super().__init__()
         self.side = side
         self.reduce = nn.Conv2d(width, width, 3, padding=1)
-        self.mixer = SelectiveMixer(side * side, keep, config, global_tokens="none")
+        self.mixer = SelectiveMixer(side * side, keep if keep > 1 else 0, config, global_tokens="none")
         self.expand = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -9,6 +9,8 @@ from models.backbone import Backbone
 from models.mamba import Direction, Mamba, draw_steps, total
 from models.position import PositionalEmbedding
 
+TRUNCATED = 0.87962566103423978  # standard deviation that cutting at 2 leaves of a standard normal distribution
+
 
 class BidirectionalMamba(Mamba):
     """Mamba with a second direction of its own weights (section 3.3, algorithm 1).
@@ -24,8 +26,9 @@ class BidirectionalMamba(Mamba):
     def __init__(self, width: int, *, states: int = 16, scan: str = "auto") -> None:
         super().__init__(width, states=states, scan=scan)
         self.back = Direction(2 * width, self.rank, states=states, scan=scan)
-        for direction in (self, self.back):
-            draw_steps(direction.dt_proj.weight, direction.dt_proj.bias)
+        draw_steps(self.dt_proj.weight, self.dt_proj.bias)
+        # The authors' code draws the first direction's step sizes only; it zeroes the other's bias like any other.
+        nn.init.zeros_(self.back.dt_proj.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mix tokens (batch, length, width) along their order; returns the same shape, without the residual."""
@@ -112,7 +115,8 @@ class Vim(Backbone):
     @torch.no_grad()
     def _initialise(self) -> None:
         """Draw weights as the authors' code does: LeCun's for patches, and residual branches scaled by depth."""
-        nn.init.trunc_normal_(self.patch.weight, std=(3 * 16 * 16) ** -0.5)
+        std = (3 * 16 * 16) ** -0.5 / TRUNCATED
+        nn.init.trunc_normal_(self.patch.weight, std=std, a=-2 * std, b=2 * std)
         assert self.patch.bias is not None
         nn.init.zeros_(self.patch.bias)
         for parameter in (self.class_token, self.class_position, self.position.weight):

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
 
+from reports.escape import plotly
 from reports.plot import Series
 
 #: Okabe and Ito's colours without black and yellow, which vanish on a dark or on a white page, and two more.
@@ -35,9 +36,20 @@ class Curves:
     machines: Mapping[str, Sequence[Series]]
     note: str = ""
 
-    def to_json(self) -> str:
+    def to_dict(self) -> dict[str, Any]:
         """Return data and layout as plotly.js takes them."""
-        return str(json.dumps(json.loads(_figure(self).to_json())))
+        figure: dict[str, Any] = json.loads(_figure(_escaped(self)).to_json())
+        return figure
+
+
+def _escaped(curves: Curves) -> Curves:
+    """Return curves with names that plotly shows as they read."""
+
+    def named(series: Sequence[Series]) -> list[Series]:
+        return [replace(one, label=plotly(one.label)) for one in series]
+
+    machines = {plotly(name): named(series) for name, series in curves.machines.items()}
+    return replace(curves, ylabel=plotly(curves.ylabel), paper=named(curves.paper), machines=machines)
 
 
 def _figure(curves: Curves) -> go.Figure:

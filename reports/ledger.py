@@ -3,11 +3,14 @@
 import contextlib
 import errno
 import os
-import re
 from pathlib import Path
 from typing import Self
 
+from reports.escape import file_name, printable
 from reports.record import Record, RecordError
+
+LARGEST = 16 * 2**20
+"""Bytes of a record's file; the samples of ten thousand runs are a tenth of that."""
 
 _MEND = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -66,7 +69,7 @@ class Ledger:
     def path(self, record: Record) -> Path:
         """Where a record lies, or would."""
         readable = [str(record.cell[key]) for key in ("model", "resolution") if key in record.cell]
-        return self.folder / (re.sub(r"[^\w.-]+", "-", "-".join([*readable, record.identity[:12]])) + ".json")
+        return self.folder / f"{file_name('-'.join([*readable, record.identity[:12]]))}.json"
 
     def write(self, record: Record) -> Path:
         """Store ``record``, in place of an earlier one with the same identity.
@@ -101,7 +104,7 @@ class Ledger:
             try:
                 records.append(load(path))
             except RecordError as error:
-                self.problems.append(str(error))
+                self.problems.append(printable(str(error)))
         return sorted(records, key=lambda record: (record.created, record.identity))
 
     def _paths(self, ending: str) -> list[Path]:
@@ -119,8 +122,14 @@ def load(path: Path) -> Record:
     Raises:
         RecordError: The file cannot be read, or holds no record of a version that is known.
     """
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise RecordError(f"{path}: a record is a file, and this is none; move it elsewhere")
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise RecordError(f"{path}: larger than {LARGEST // 2**20} MiB, and no record is; move it elsewhere")
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: unreadable record ({error}); remove it and measure the cell again") from error
     return Record.from_json(text, str(path))

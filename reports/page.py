@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from collections import Counter
@@ -10,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from reports.compare import Comparison, Verdict
 from reports.curves import Curves
+from reports.escape import visible
 from reports.ledger import write_atomically
 from reports.record import Record
 from reports.table import Table
@@ -90,6 +91,21 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A table of the page.
+
+    Attributes:
+        kind: its class in the style sheet.
+        columns: headings; two may be the same.
+        rows: their cells, which the template escapes unless they are markup of ours.
+    """
+
+    kind: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
 class Page:
     """What the page shows.
 
@@ -124,10 +140,15 @@ class Page:
     def to_html(self) -> str:
         """Return the page: one file with style, scripts, pictures and data in it."""
         environment = Environment(
-            loader=PackageLoader("reports", "parts"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("reports", "parts"),
+            autoescape=True,
+            finalize=_finalize,
+            undefined=StrictUndefined,
+            trim_blocks=True,
         )
         known = {record.identity[:12] for record in self.records}
         style = files("itables") / "html" / "dt_bundle.css"
+        script = _part("page.js")
         return environment.get_template("page.html").render(
             page=self,
             verdicts=[str(verdict) for verdict in Verdict],
@@ -145,7 +166,8 @@ class Page:
             record_title=_record_title,
             libraries={name: _packed(*place) for name, place in LIBRARIES.items()},
             styles=Markup(style.read_text(encoding="utf-8") + _part("page.css")),  # noqa: S704 - our own file
-            glue=Markup(_part("page.js")),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            policy=_policy(script),
         )
 
     def write(self, folder: Path) -> Path:
@@ -173,14 +195,28 @@ def _reasons(sections: Sequence[Section]) -> str:
     return "; ".join(f"{count} {reason}" for reason, count in counts)
 
 
-def _scoreboard(sections: Sequence[Section]) -> Markup:
-    rows = []
+def _finalize(value: object) -> object:
+    """Keep what is no markup of ours from turning the direction in which the text around it is read."""
+    return visible(value) if type(value) is str else value
+
+
+def _policy(script: str) -> str:
+    """Return what the page may do: run its own script and what that unpacks, show pictures that are in it, no more."""
+    own = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{own}' blob:; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _scoreboard(sections: Sequence[Section]) -> Grid:
+    rows: list[list[object]] = []
     for section in sections:
         link = Markup('<a href="#{}">{}</a>').format(section.name, section.label)
         counts = [section.verdicts.get(verdict, 0) for verdict in Verdict]
         rows.append([link, section.title, _bar(counts), *(count or "" for count in counts), section.why])
     columns = ["Target", "What it shows", "Share", *(str(verdict).capitalize() for verdict in Verdict), "Why not"]
-    return _html(pd.DataFrame(rows, columns=columns), "scoreboard")
+    return Grid("scoreboard", columns, rows)
 
 
 def _bar(counts: Sequence[int]) -> Markup:
@@ -193,7 +229,7 @@ def _bar(counts: Sequence[int]) -> Markup:
     return Markup('<span class="bar" aria-hidden="true">{}</span>').format(parts)
 
 
-def _compared(section: Section, known: set[str]) -> Markup:
+def _compared(section: Section, known: set[str]) -> Grid:
     rows = [
         [
             one.row,
@@ -209,7 +245,7 @@ def _compared(section: Section, known: set[str]) -> Markup:
     ]
     ours = "Follows" if section.name == "audit" else "Ours"
     columns = ["Row", "Number", "Paper", ours, "Difference", "%", "Verdict", "Source"]
-    return _html(pd.DataFrame(rows, columns=columns), "numbers")
+    return Grid("numbers", columns, rows)
 
 
 def _evidence_button(section: Section, place: int) -> str:
@@ -221,18 +257,10 @@ def _evidence_button(section: Section, place: int) -> str:
     return button.format(section.name, place, column)
 
 
-def _drawn(table: Table) -> Markup:
-    """Return a table as it is drawn elsewhere; columns may share a name, so they go by place."""
-    frame = pd.DataFrame([[_badge(cell) if cell in set(Verdict) else cell for cell in row] for row in table.rows])
-    html = _html(frame if table.rows else pd.DataFrame([[""] * len(table.columns)]), "drawn")
-    heads = Markup("").join(Markup("<th>{}</th>").format(column) for column in table.columns)
-    return Markup(re.sub(r"(?s)<thead>.*?</thead>", lambda _: f"<thead><tr>{heads}</tr></thead>", html))  # noqa: S704
-
-
-def _html(frame: pd.DataFrame, kind: str) -> Markup:
-    """Draw a table; cells that are not markup are escaped."""
-    safe = frame.map(lambda cell: str(escape(cell)))
-    return Markup(safe.to_html(escape=False, index=False, border=0, classes=["data", kind], justify="unset"))  # noqa: S704
+def _drawn(table: Table) -> Grid:
+    """Return a table as it is drawn elsewhere."""
+    rows = [[_badge(cell) if cell in set(Verdict) else cell for cell in row] for row in table.rows]
+    return Grid("drawn", table.columns, rows or [[""] * len(table.columns)])
 
 
 def _badge(verdict: str, reason: str = "") -> Markup:
@@ -245,10 +273,7 @@ def _slug(verdict: str) -> str:
 
 
 def _sources(source: str, known: set[str]) -> Markup:
-    links = [
-        Markup('<a href="#record-{0}">{0}</a>').format(word) if word in known else escape(word)
-        for word in source.split()
-    ]
+    links = [Markup('<a href="#record-{0}">{0}</a>').format(word) if word in known else word for word in source.split()]
     return Markup(" ").join(links)
 
 
@@ -260,21 +285,21 @@ def _number(value: float | None, sign: str = "") -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _machines(records: Sequence[Record], shown: str) -> Markup:
+def _machines(records: Sequence[Record], shown: str) -> Grid:
     rows = []
-    for name in dict.fromkeys(str(record.environment.get("hardware", "")) for record in records):
-        own = [record for record in records if record.environment.get("hardware") == name]
+    for name in dict.fromkeys(record.hardware for record in records):
+        own = [record for record in records if record.hardware == name]
         kinds = Counter("training" if "protocol" in record.cell else "measurement" for record in own)
         told = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(kinds.items()))
         rows.append([name, told, own[0].created[:10], own[-1].created[:10], "shown" if name == shown else ""])
-    return _html(pd.DataFrame(rows, columns=["Machine", "Records", "From", "To", "In tables 13 and 14"]), "machines")
+    return Grid("machines", ["Machine", "Records", "From", "To", "In tables 13 and 14"], rows)
 
 
-def _facts(environment: Mapping[str, Mapping[str, object]]) -> Markup:
+def _facts(environment: Mapping[str, Mapping[str, object]]) -> Grid:
     """Draw what is known of each machine; what none tells is left out."""
     names = dict.fromkeys(name for facts in environment.values() for name in facts)
     rows = [[name, *(_told(facts.get(name)) for facts in environment.values())] for name in names]
-    return _html(pd.DataFrame([row for row in rows if any(row[1:])], columns=["", *environment]), "facts")
+    return Grid("facts", ["", *environment], [row for row in rows if any(row[1:])])
 
 
 def _told(fact: object) -> str:
@@ -297,8 +322,8 @@ def _record_json(record: Record) -> str:
 def _record_title(record: Record) -> str:
     cell = record.cell
     size = f"{cell['resolution']} px" if "resolution" in cell else f"{cell.get('protocol')}, seed {cell.get('seed')}"
-    hardware = record.environment.get("hardware", "")
-    return f"{cell.get('model')} · {size} · {record.status} · {hardware} · {record.created[:16].replace('T', ' ')}"
+    when = record.created[:16].replace("T", " ")
+    return f"{cell.get('model')} · {size} · {record.status} · {record.hardware} · {when}"
 
 
 def _download(text: str, kind: str) -> str:

@@ -3,7 +3,8 @@
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
@@ -13,8 +14,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from reports.escape import visible
 from reports.ledger import write_atomically
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; a brown is in place of their yellow, which is too
@@ -113,10 +116,23 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     paths = []
     for kind, metadata in _METADATA.items():
         data = io.BytesIO()
-        with mpl.rc_context({"svg.hashsalt": stem, "pdf.fonttype": 42}):
+        with plain_text(figure), mpl.rc_context({"svg.hashsalt": stem, "pdf.fonttype": 42}):
             figure.savefig(data, format=kind, dpi=200, metadata=metadata)
         paths.append(write_atomically(folder / f"{stem}.{kind}", data.getvalue()))
     return paths
+
+
+@contextmanager
+def plain_text(figure: Figure) -> Iterator[None]:
+    """Draw every text of a figure as it reads: a dollar sign begins no formula, and no control character gets through.
+
+    Labels of ticks are made while drawing, so that the switch must hold until then.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(visible(text.get_text()))
+    with mpl.rc_context({"text.parse_math": False}):
+        yield
 
 
 def _looks(one: Series, model: int) -> dict[str, Any]:

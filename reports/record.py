@@ -4,8 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self, TypeAlias, get_args
+
+from reports import strict_json
+from reports.escape import printable
 
 Scalar: TypeAlias = str | int | float | bool | None
 JSON: TypeAlias = "Scalar | Sequence[JSON] | Mapping[str, JSON]"
@@ -115,7 +119,7 @@ class Measure:
         if self.how not in get_args(How):
             raise RecordError(f"measure with how={self.how!r}; use one of {', '.join(get_args(How))}")
         numbers = (*self.samples, *(self.interval or ()), *(() if self.value is None else (self.value,)))
-        if not all(isinstance(number, int | float) for number in numbers):
+        if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
             raise RecordError(f"measure in {self.unit} holds something that is not a number; pass int or float")
         if self.interval is not None and len(self.interval) != 2:
             raise RecordError(f"measure in {self.unit} has an interval of {len(self.interval)} ends; pass two")
@@ -159,6 +163,11 @@ class Record:
         if not re.fullmatch("[0-9a-f]{12,}", self.identity):
             raise RecordError(f"identity {self.identity!r} is not a hash; pass at least 12 lower-case hex digits")
 
+    @property
+    def hardware(self) -> str:
+        """The machine; "unknown" where the record does not name it."""
+        return str(self.environment.get("hardware") or "unknown")
+
     def to_json(self) -> str:
         """The record as text: indented, keys sorted, the same text for equal records.
 
@@ -175,10 +184,11 @@ class Record:
         """The record that ``to_json`` wrote as ``text``; ``source`` names it in errors.
 
         Raises:
-            RecordError: The text is corrupt, lacks a key, has one too many, or has an unknown schema version.
+            RecordError: The text is corrupt, lacks a key, has one too many or twice, holds a value of another kind, or
+                has an unknown schema version.
         """
         try:
-            data = json.loads(text)
+            data = strict_json.loads(text)
             schema = data["schema"] if isinstance(data, dict) and "schema" in data else SCHEMA
             if type(schema) is not int or not 1 <= schema <= SCHEMA:
                 raise ValueError(f"schema {schema}, this version reads schema 1 to {SCHEMA}")
@@ -186,10 +196,12 @@ class Record:
             for name in ("cell", "measures", "environment", *(("basis",) if "basis" in data else ())):
                 if not isinstance(data[name], dict):
                     raise ValueError(f"{name} is not a JSON object")
+            _check_values(data)
             measures = {name: _measure(name, value, schema) for name, value in data["measures"].items()}
             return cls(**data | {"status": Status(data["status"]), "measures": measures})
         except (TypeError, ValueError) as error:
-            raise RecordError(f"{source}: unreadable record ({error}); remove it and measure the cell again") from error
+            told = printable(str(error))[:200]
+            raise RecordError(f"{source}: unreadable record ({told}); remove it and measure the cell again") from error
 
 
 def _later(kind: str, schema: int) -> set[str]:
@@ -197,8 +209,26 @@ def _later(kind: str, schema: int) -> set[str]:
     return {key for version, added in ADDED.items() if version > schema for key in added[kind]}
 
 
+def _check_values(data: Mapping[str, Any]) -> None:
+    _check_text(data, "record", "identity", "status", "reason", "created", "command", "group")
+    try:
+        datetime.fromisoformat(data["created"])
+    except ValueError:
+        raise ValueError(f"was created {data['created']!r}, which is no time of ISO 8601") from None
+    for name, value in data["cell"].items():
+        if not isinstance(value, Scalar):
+            raise ValueError(f"{name} of the cell is no plain value")
+
+
+def _check_text(data: Mapping[str, Any], owner: str, *names: str) -> None:
+    for name in names:
+        if not isinstance(data[name], str):
+            raise ValueError(f"{name} of {owner} is no text")
+
+
 def _measure(name: str, data: Any, schema: int) -> Measure:
     _check_keys(Measure, data, name, _later("measure", schema))
+    _check_text(data, name, "unit", "how", "note")
     interval = data.get("interval")
     return Measure(
         **data | {"samples": tuple(data["samples"]), "interval": None if interval is None else tuple(interval)}

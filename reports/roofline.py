@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from reports.plot import COLOURS, GRID, INK, PALE_INK, STYLE, PlotError
 
@@ -65,6 +66,8 @@ def roofline_plot(points: Sequence[Point], roofs: Sequence[Roof], *, title: str,
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes = figure.add_subplot()
         axes.set(xscale="log", yscale="log", xlabel="Work per byte moved (FLOP/B)", ylabel="Speed (FLOP/s)")
+        axes.xaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
+        axes.yaxis.set(major_formatter=EngFormatter(), minor_formatter=NullFormatter())
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         _draw_roofs(axes, points, roofs)

@@ -7,23 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports import escape
 from reports.ledger import write_atomically
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "^": r"\textasciicircum{}",
-        "~": r"\textasciitilde{}",
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        **{"<": r"$<$", ">": r"$>$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$"},
-        **{"±": r"$\pm$", "²": "$^2$", "µ": r"$\mu$", "†": r"$\dagger$", "‡": r"$\ddagger$", "…": r"\dots{}"},
-        **{"\N{MULTIPLICATION SIGN}": r"$\times$", "\N{MINUS SIGN}": r"$-$"},
-        **{"\N{EN DASH}": "--", "\N{EM DASH}": "---"},
-    }
-)
 
 
 class TableError(ValueError):
@@ -60,37 +48,39 @@ class Table:
 
     def to_markdown(self) -> str:
         """The table as GitHub Markdown, padded so that the source can be read too."""
-        grid = [[_one_line(cell).replace("|", r"\|") for cell in row] for row in [self.columns, *self.rows]]
+        grid = [[escape.markdown(cell) for cell in row] for row in [self.columns, *self.rows]]
         widths = [max(3, *map(len, column)) for column in zip(*grid, strict=True)]
         rule = ["-" * (width - 1) + ":" if self._right(i) else "-" * width for i, width in enumerate(widths)]
         lines = [
             "| " + " | ".join(self._pad(i, cell, widths[i]) for i, cell in enumerate(row)) + " |"
             for row in [grid[0], rule, *grid[1:]]
         ]
-        notes = "\n".join(f"- {_one_line(note)}" for note in self.notes)
-        return "\n\n".join(part for part in (f"## {self.title}", self.caption, "\n".join(lines), notes) if part) + "\n"
+        notes = "\n".join(f"- {escape.markdown(note)}" for note in self.notes)
+        title, caption = f"## {escape.markdown(self.title)}", escape.markdown(self.caption)
+        return "\n\n".join(part for part in (title, caption, "\n".join(lines), notes) if part) + "\n"
 
     def to_latex(self) -> str:
         r"""The table as a LaTeX ``table``; needs ``\usepackage{booktabs}``."""
         caption = ". ".join(text.rstrip(".") for text in (self.title, self.caption) if text)
         alignment = "".join("r" if self._right(i) else "l" for i in range(len(self.columns)))
-        header, *body = (" & ".join(map(_latex, row)) + r" \\" for row in [self.columns, *self.rows])
+        header, *body = (" & ".join(map(escape.latex, row)) + r" \\" for row in [self.columns, *self.rows])
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex(caption)}.}}",
+            rf"\caption{{{escape.latex(caption)}.}}",
             rf"\begin{{tabular}}{{{alignment}}}",
             *(r"\toprule", header, r"\midrule", *body, r"\bottomrule"),
             r"\end{tabular}",
-            *(rf"\par\smallskip{{\footnotesize {_latex(note)}\par}}" for note in self.notes),
+            *(rf"\par\smallskip{{\footnotesize {escape.latex(note)}\par}}" for note in self.notes),
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
-        """The cells alone, one header line, for programs."""
+        """The cells alone, one header line, for programs; what a spreadsheet would calculate has an apostrophe."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        cells = [[escape.csv_cell(cell) for cell in row] for row in [self.columns, *self.rows]]
+        csv.writer(text, lineterminator="\n").writerows(cells)
         return text.getvalue()
 
     def to_rich(self) -> "RichTable":
@@ -99,12 +89,15 @@ class Table:
         from rich.table import Table as RichTable  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        footer = "\n".join(text for text in (self.caption, *self.notes) if text)
-        table = RichTable(title=Text(self.title), caption=Text(footer), box=box.SIMPLE_HEAD, caption_justify="left")
+        def text(words: str) -> Text:  # because a plain string may hold markup such as [2x]
+            return Text(escape.printable(words))
+
+        footer = Text("\n").join(text(words) for words in (self.caption, *self.notes) if words)
+        table = RichTable(title=text(self.title), caption=footer, box=box.SIMPLE_HEAD, caption_justify="left")
         for i, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="right" if self._right(i) else "left")
+            table.add_column(text(column), justify="right" if self._right(i) else "left")
         for row in self.rows:
-            table.add_row(*map(Text, row))  # Text, because a plain string may hold markup such as [2x]
+            table.add_row(*map(text, row))
         return table
 
     def write(self, folder: Path, stem: str) -> list[Path]:
@@ -123,11 +116,3 @@ class Table:
 
     def _pad(self, column: int, cell: str, width: int) -> str:
         return cell.rjust(width) if self._right(column) else cell.ljust(width)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _latex(text: str) -> str:
-    return _one_line(text).translate(_LATEX)

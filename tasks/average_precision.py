@@ -16,7 +16,7 @@ from tasks.matches import matches
 from tasks.task import Batch, Options, Prediction, Scores
 
 EVALUATOR = f"faster-coco-eval {version('faster-coco-eval')}"
-MOST = 100  # detections of an image that count
+MOST = 100  # detections of a class in an image that count, as pycocotools cuts them
 EVERYTHING = (0.0, 1e10)
 
 
@@ -61,19 +61,26 @@ class AveragePrecision(Scores):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, predictions: list[Prediction], batch: Batch) -> None:
-        """Take in boxes, scores, labels and, if asked for, masks; the batch holds the truth in the same coordinates."""
+        """Take in boxes, scores, labels and, if asked for, masks; the batch holds the truth in the same coordinates.
+
+        A batch may give the "area" of its objects, and with "crowd", of the same keys, boxes that stand for several:
+        a detection there is neither right nor wrong.
+        """
         super().update(predictions, batch)
-        areas = batch.get("area", [None] * len(predictions))
-        for i, (found, area) in enumerate(zip(predictions, areas, strict=True)):
-            boxes, labels = batch["bbox_xyxy"][i], batch["label"][i]
-            best = found["scores"].argsort(descending=True, stable=True)[:MOST]
+        for i, found in enumerate(predictions):
+            true: dict[str, Tensor] = {
+                key: batch[key][i] for key in ("bbox_xyxy", "label", "area", "mask") if key in batch
+            }
+            crowd: dict[str, Tensor] = batch["crowd"][i] if "crowd" in batch else {}
+            best = found["scores"].argsort(descending=True, stable=True)
             self.detections.append(_rows(found["boxes"][best], found["scores"][best], found["labels"][best]))
-            self.truths.append(_rows(boxes, self._areas(batch, i) if area is None else area, labels))
+            objects = [self._objects(part, kind) for kind, part in enumerate((true, crowd)) if part]
+            self.truths.append(torch.cat(objects))
             self.detection_counts.append(torch.tensor([len(best)]))
-            self.truth_counts.append(torch.tensor([len(boxes)]))
+            self.truth_counts.append(torch.tensor([len(self.truths[-1])]))
             self.sizes.append(batch["size"][i].cpu()[None])
             if self.options.masks:
-                for masks in (found["masks"][best], batch["mask"][i]):
+                for masks in (found["masks"][best], *(part["mask"] for part in (true, crowd) if part)):
                     codes = [torch.frombuffer(bytearray(code), dtype=torch.uint8) for code in _encode(masks)]
                     self.codes.append(torch.cat([*codes, torch.zeros(0, dtype=torch.uint8)]))
                     self.code_lengths.append(torch.tensor([len(code) for code in codes], dtype=torch.int64))
@@ -117,12 +124,16 @@ class AveragePrecision(Scores):
     def _ranges(self) -> dict[str, tuple[float, float]]:
         return {"": EVERYTHING, **self.options.areas}
 
-    def _areas(self, batch: Batch, image: int) -> Tensor:
-        if self.options.masks:
-            pixels: Tensor = batch["mask"][image].flatten(1).sum(1)
-            return pixels
-        boxes: Tensor = batch["bbox_xyxy"][image]
-        return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    def _objects(self, true: dict[str, Tensor], crowd: int) -> Tensor:
+        """Return boxes, areas, labels and whether they are crowds, (N, 7)."""
+        boxes = true["bbox_xyxy"]
+        if "area" in true:
+            area = true["area"]
+        elif self.options.masks:
+            area = true["mask"].flatten(1).sum(1)
+        else:
+            area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        return _rows(boxes, area, true["label"], torch.full_like(true["label"], crowd))
 
     def _coco(self, images: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return truth and detections as COCO holds them; an image that occurs twice is two images."""
@@ -136,13 +147,13 @@ class AveragePrecision(Scores):
         for number, image in enumerate(images, start=1):
             height, width = sizes[image]
             listed.append({"id": number, "height": height, "width": width})
-            for j, (*box, area, label) in enumerate(true[image].tolist()):
+            for j, (*box, area, label, crowd) in enumerate(true[image].tolist()):
                 # Ids start at 1: the evaluators take a match with id 0 for no match.
                 entry: dict[str, Any] = {
                     "id": len(truths) + 1,
                     "image_id": number,
                     "category_id": int(label),
-                    "iscrowd": 0,
+                    "iscrowd": int(crowd),
                 }
                 entry |= {"bbox": _xywh(box), "area": area}
                 truths.append(entry | ({"segmentation": _rle(codes[1][image][j], sizes[image])} if codes else {}))
@@ -193,8 +204,8 @@ class AveragePrecision(Scores):
         return run
 
 
-def _rows(boxes: Tensor, values: Tensor, labels: Tensor) -> Tensor:
-    return torch.cat([boxes.double(), values.double()[:, None], labels.double()[:, None]], dim=1).cpu()
+def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
+    return torch.cat([boxes.double(), *(column.double()[:, None] for column in columns)], dim=1).cpu()
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.dense import DenseOptions, DenseScores, conv, cross_entropy, dice, slide, to_original
+from tasks.dense import DenseOptions, DenseScores, classifier, conv, cross_entropy, dice, slide, to_original
+from tasks.initial import kaiming
 from tasks.necks import STRIDES, pyramid
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 
@@ -30,11 +31,11 @@ class ChangeDecoder(nn.Module):
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         steps = range(len(STRIDES) - 1)
-        self.rise = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in steps)
+        self.rise = nn.ModuleList(conv(width, width, 1) for _ in steps)
         self.merge = nn.ModuleList(nn.Sequential(conv(2 * width, width, 3), conv(width, width, 3)) for _ in steps)
         self.project = nn.ModuleList(conv(width, width, 1) for _ in STRIDES)
         self.fuse = conv(len(STRIDES) * width, width, 1)
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = classifier(width, classes)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return logits (batch, classes, h, w) at the size of the finest map."""
@@ -57,7 +58,12 @@ class ChangeDetection(Task):
         """Build the pyramid, the fusion of the dates and the decoder."""
         width = read_options(ChangeOptions, self.protocol.head, self.protocol, "head").width
         self.neck = pyramid(self.backbone, width)
-        self.fuse = nn.ModuleList(conv(2 * width, width, 1) for _ in STRIDES)
+        kaiming(self.neck)  # the pyramid's own start is never reached inside open-cd's SequentialNeck
+        self.fuse = nn.ModuleList(
+            # Unlike `conv`, with a bias and torch's initial weights: the authors' fusion is no ConvModule.
+            nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+            for _ in STRIDES
+        )
         self.decoder = ChangeDecoder(width, len(self.problem.classes))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -77,7 +83,9 @@ class ChangeDetection(Task):
         image = batch["image"]
         logits = slide(self, image, self.protocol.window)
         pairs = zip(logits, batch["size"], strict=True)
-        return [{"logits": to_original(each, self.extent(size, image), size)} for each, size in pairs]
+        return [
+            {"logits": to_original(each, self.extent(size, image), size, align_corners=False)} for each, size in pairs
+        ]
 
     def configure_scores(self) -> Scores:
         """Make the scores."""

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tasks.initial import normal
 from tasks.metrics import MacroScores
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 
@@ -18,6 +19,7 @@ class Classification(Task):
         width = self.backbone.channels[-1]
         self.norm = nn.LayerNorm(width, eps=1e-6) if self.backbone.pooled_norm else nn.Identity()
         self.linear = nn.Linear(width, len(self.problem.classes))
+        normal(self.linear, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (batch, classes) of images (batch, 3, height, width)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.utilities import dim_zero_cat
 
+from tasks.initial import kaiming, normal
 from tasks.protocol import Window
 from tasks.task import Batch, Options, Prediction, Scores
 
@@ -151,15 +152,27 @@ def slide(forward: Callable[[Tensor], Tensor], image: Tensor, window: Window | N
     return total / seen
 
 
-def to_original(logits: Tensor, extent: tuple[int, int], size: Tensor) -> Tensor:
-    """Cut the padding off logits (classes, h, w) and resize them to the original's height and width."""
+def to_original(logits: Tensor, extent: tuple[int, int], size: Tensor, *, align_corners: bool) -> Tensor:
+    """Cut the padding off logits (classes, h, w) and resize them to the original's height and width.
+
+    `align_corners` is that of the head, as in mmseg's `BaseSegmentor.postprocess_result`.
+    """
     height, width = (int(side) for side in size)
     inner = logits[None, :, : extent[0], : extent[1]].float()
-    return F.interpolate(inner, (height, width), mode="bilinear", align_corners=False)[0]
+    return F.interpolate(inner, (height, width), mode="bilinear", align_corners=align_corners)[0]
 
 
 def conv(channels: int, width: int, kernel: int) -> nn.Sequential:
-    """Return a convolution that keeps the size, with batch norm and ReLU."""
-    return nn.Sequential(
+    """Return a convolution that keeps the size, with batch norm and ReLU (mmcv's ConvModule)."""
+    layers = nn.Sequential(
         nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
     )
+    kaiming(layers)
+    return layers
+
+
+def classifier(width: int, classes: int) -> nn.Conv2d:
+    """Return the layer that makes logits (mmseg's conv_seg)."""
+    layer = nn.Conv2d(width, classes, 1)
+    normal(layer, std=0.01)
+    return layer

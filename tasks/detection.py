@@ -61,7 +61,10 @@ class Detection(Task):
 
 
 def to_original(boxes: Tensor, extent: tuple[int, int], size: Tensor) -> Tensor:
-    """Scale boxes (N, 4) from the network's pixels to the original's, and clip them to it.
+    """Scale boxes (N, 4) from the network's pixels to the original's.
+
+    Boxes are clipped to the network's input when they are found. Where that is padded they may stick out of the
+    original, and are scored so, as the authors' are: mmcv's `Pad` sets the shape to which mmdet clips.
 
     Args:
         boxes: xyxy in pixels of the network's input.
@@ -69,5 +72,4 @@ def to_original(boxes: Tensor, extent: tuple[int, int], size: Tensor) -> Tensor:
         size: height and width of the original.
     """
     height, width = (float(side) for side in size)
-    scale = boxes.new_tensor((width / extent[1], height / extent[0])).repeat(2)
-    return (boxes * scale).clamp(min=0).minimum(boxes.new_tensor((width, height)).repeat(2))
+    return boxes * boxes.new_tensor((width / extent[1], height / extent[0])).repeat(2)

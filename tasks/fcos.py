@@ -8,6 +8,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
 
+from tasks.initial import normal
 from tasks.necks import STRIDES
 from tasks.task import Prediction
 from tasks.torchvision_detectors import DetectorOptions
@@ -34,11 +35,7 @@ class FCOSHead(nn.Module):
         self.box = nn.Conv2d(width, 4, 3, padding=1)
         self.centerness = nn.Conv2d(width, 1, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(len(STRIDES)))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.01)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        normal(self, std=0.01)
         assert self.classes.bias is not None
         nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))
 
@@ -177,7 +174,8 @@ def decode(
         options: thresholds.
 
     Returns:
-        "boxes", "scores" (class times centerness) and "labels" of each image, best first.
+        "boxes", "scores" (class times centerness) and "labels" of each image, best first. What clipping leaves of a
+        box has an area.
     """
     limits = torch.tensor((sides[1], sides[0], sides[1], sides[0]), device=centres.device)
     results = []
@@ -193,6 +191,8 @@ def decode(
         around = centres[where].repeat(1, 2)
         signs = distances.new_tensor((-1.0, -1.0, 1.0, 1.0))
         boxes = (around + distances[where] * signs).clamp(min=0).minimum(limits)
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, scores, labels = boxes[inside], scores[inside], labels[inside]
         keep = batched_nms(boxes, scores, labels, options.overlap)[: options.most]
         results.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep] + 1})
     return results

@@ -2,13 +2,20 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from tasks.initial import caffe2_xavier, kaiming
 from tasks.necks import STRIDES
+
+Attention = Literal["released", "clean"]
+"""How a cell is asked about its distance along y. `clean`: with its own query. `released`: with that of the cell whose
+x and y are swapped, since mmcv's `generalized_attention.py` (2.2.0) overwrites the queries with their transpose before
+the term of y. The authors trained with it, so their weights need it."""
 
 HEADS = 6
 WAVELENGTH = 1000.0
@@ -21,11 +28,16 @@ class GRoIE(nn.Module):
     Args:
         side: of the square that a region becomes, in cells.
         width: channels of the maps.
+        attention: see `Attention`.
+
+    Attributes:
+        attention: may be set at any time.
     """
 
-    def __init__(self, side: int, width: int = 256) -> None:
+    def __init__(self, side: int, width: int = 256, attention: Attention = "released") -> None:
         super().__init__()
         self.side = side
+        self.attention = attention
         self.heads = HEADS if width >= 64 else 2
         self.depth = width // self.heads
         inner = self.heads * self.depth
@@ -36,6 +48,8 @@ class GRoIE(nn.Module):
         self.geometry_y = nn.Linear(width // 2, inner, bias=False)
         self.project = nn.Conv2d(inner, width, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
+        caffe2_xavier(self)
+        kaiming(self.pre)
 
     def forward(self, maps: Sequence[Tensor], boxes: list[Tensor]) -> Tensor:
         """Extract the features of regions.
@@ -63,7 +77,8 @@ class GRoIE(nn.Module):
         encoded = _encode(offsets.to(fused.dtype), self.geometry_x.in_features)
         x, y = (layer(encoded).unflatten(-1, (self.heads, self.depth)) for layer in (self.geometry_x, self.geometry_y))
         across = torch.einsum("nhyxd,xkhd->nhyxk", queries, x / math.sqrt(2))
-        along = torch.einsum("nhyxd,ykhd->nhyxk", queries, y / math.sqrt(2))
+        asked = queries.transpose(2, 3) if self.attention == "released" else queries
+        along = torch.einsum("nhyxd,ykhd->nhyxk", asked, y / math.sqrt(2))
         energy = along[..., :, None] + across[..., None, :]
         weights = energy.flatten(-2).softmax(-1).flatten(2, 3)
         seen = torch.einsum("nhqk,nhdk->nhdq", weights, values)

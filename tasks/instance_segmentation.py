@@ -1,21 +1,19 @@
 """Instance segmentation (section 4.3.3): Mask R-CNN on a pyramid over any backbone."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_image
-from torchvision.ops import MultiScaleRoIAlign
+from torch import Tensor
 
 from tasks.average_precision import AveragePrecision, PrecisionOptions
 from tasks.detection import to_original
-from tasks.groie import GRoIE
+from tasks.groie import Attention, GRoIE
+from tasks.masks import MaskHead, mask_loss, mask_targets, paste
 from tasks.necks import STRIDES, pyramid
+from tasks.proposals import as_targets, image_list, named, proposal_network
+from tasks.rcnn import BoxHead, Limits, SingleLevel, sample
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
-from tasks.torchvision_detectors import image_list, named, proposal_network
 
 BOX_SIDE, MASK_SIDE = 7, 14
 SIZES = (4, 8)  # of anchors, in strides
@@ -26,6 +24,7 @@ class InstanceOptions(Options):
 
     Attributes:
         extractor: `groie` as DynamicVis has it, or `align` for plain Mask R-CNN.
+        attention: of GRoIE, see `tasks.groie.Attention`.
         width: channels of the maps and the mask head.
         hidden: of the box head's two layers.
         proposals: kept before suppression in training and at test, and after it.
@@ -36,6 +35,7 @@ class InstanceOptions(Options):
     """
 
     extractor: Literal["groie", "align"] = "groie"
+    attention: Attention = "released"
     width: Annotated[int, Field(ge=8)] = 256
     hidden: Annotated[int, Field(ge=8)] = 1024
     proposals: tuple[int, int, int] = (2000, 1000, 1000)
@@ -43,19 +43,6 @@ class InstanceOptions(Options):
     least_score: float = 0.05
     overlap: float = 0.5
     most: int = 100
-
-
-class Extractor(nn.Module):
-    """GRoIE where torchvision expects its own pooling."""
-
-    def __init__(self, roi: GRoIE) -> None:
-        super().__init__()
-        self.roi = roi
-
-    def forward(self, maps: dict[str, Tensor], boxes: list[Tensor], sides: Sequence[tuple[int, int]]) -> Tensor:  # noqa: ARG002
-        """Return features (regions, width, side, side)."""
-        features: Tensor = self.roi(list(maps.values()), boxes)
-        return features
 
 
 class InstanceSegmentation(Task):
@@ -67,64 +54,51 @@ class InstanceSegmentation(Task):
 
     def configure_network(self) -> None:
         """Build pyramid, proposals and heads."""
-        chosen = read_options(InstanceOptions, self.protocol.head, self.protocol, "head")
-        classes, width = len(self.problem.classes), chosen.width
+        self.options = read_options(InstanceOptions, self.protocol.head, self.protocol, "head")
+        chosen, classes, width = self.options, len(self.problem.classes), self.options.width
         self.neck = pyramid(self.backbone, width)
-        sizes = [tuple(size * stride for size in SIZES) for stride in STRIDES]
-        self.proposals = proposal_network(width, sizes, chosen.proposals)
-        if chosen.extractor == "groie":
-            self.box_roi, self.mask_roi = GRoIE(BOX_SIDE, width), GRoIE(MASK_SIDE, width)
-            pools: list[nn.Module] = [Extractor(self.box_roi), Extractor(self.mask_roi)]
-        else:
-            pools = [MultiScaleRoIAlign(["0", "1", "2", "3"], side, 2) for side in (BOX_SIDE, MASK_SIDE)]
-        self.regions = RoIHeads(
-            pools[0],
-            TwoMLPHead(width * BOX_SIDE**2, chosen.hidden),
-            FastRCNNPredictor(chosen.hidden, classes),
-            0.5,
-            0.5,
-            chosen.samples,
-            0.25,
-            (10.0, 10.0, 5.0, 5.0),  # the inverse of the deviations .1, .1, .2, .2
-            chosen.least_score,
-            chosen.overlap,
-            chosen.most,
-            pools[1],
-            MaskRCNNHeads(width, (width,) * 4, 1),
-            MaskRCNNPredictor(width, width, classes),
+        self.proposals = proposal_network(width, [[s * stride for s in SIZES] for stride in STRIDES], chosen.proposals)
+        self.box_roi, self.mask_roi = (
+            GRoIE(side, width, chosen.attention) if chosen.extractor == "groie" else SingleLevel(side)
+            for side in (BOX_SIDE, MASK_SIDE)
         )
+        self.box_head = BoxHead(width, BOX_SIDE, chosen.hidden, classes)
+        self.mask_head = MaskHead(width, classes)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of proposals and regions."""
-        maps = named(self.neck(self.backbone(batch["image"])))
-        images = image_list(batch["image"])
-        columns = (batch["bbox_xyxy"], batch["label"], batch["mask"])
-        wanted = [{"boxes": b, "labels": label, "masks": m} for b, label, m in zip(*columns, strict=True)]
-        proposals, first = self.proposals(images, maps, wanted)
-        _, second = self.regions(maps, proposals, images.image_sizes, wanted)
-        return {
-            "proposal": first["loss_objectness"],
-            "proposal_box": first["loss_rpn_box_reg"],
-            "classification": second["loss_classifier"],
-            "box": second["loss_box_reg"],
-            "mask": second["loss_mask"],
-        }
+        maps = self.neck(self.backbone(batch["image"]))
+        boxes, labels, masks = batch["bbox_xyxy"], batch["label"], batch["mask"]
+        proposals, first = self.proposals(image_list(batch["image"]), named(maps), as_targets(boxes, labels))
+        triples = zip(proposals, boxes, labels, strict=True)
+        samples = [sample(some, truth, label, self.options.samples) for some, truth, label in triples]
+        second = self.box_head.losses(self.box_roi(maps, [each.boxes for each in samples]), samples, boxes)
+        positive = [(s.boxes[s.positive], s.labels[s.positive], s.truths[s.positive]) for s in samples]
+        regions, kinds, truths = (list(column) for column in zip(*positive, strict=True))
+        logits = self.mask_head(self.mask_roi(maps, regions), torch.cat(kinds))
+        wanted = torch.cat([mask_targets(*each) for each in zip(masks, regions, truths, strict=True)])
+        proposing = {"proposal": first["loss_objectness"], "proposal_box": first["loss_rpn_box_reg"]}
+        return proposing | second | {"mask": mask_loss(logits, wanted)}
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return "boxes", "scores", "labels" and "masks" of each image, at its original size."""
-        maps = named(self.neck(self.backbone(batch["image"])))
-        images = image_list(batch["image"])
-        proposals, _ = self.proposals(images, maps)
-        found, _ = self.regions(maps, proposals, images.image_sizes)
-        return [self._to_original(one, size, batch["image"]) for one, size in zip(found, batch["size"], strict=True)]
+        image, chosen = batch["image"], self.options
+        maps = self.neck(self.backbone(image))
+        proposals, _ = self.proposals(image_list(image), named(maps))
+        limits = Limits(chosen.least_score, chosen.overlap, chosen.most)
+        sides = (image.shape[-2], image.shape[-1])
+        found = self.box_head.detect(self.box_roi(maps, proposals), proposals, sides, limits)
+        regions = self.mask_roi(maps, [one["boxes"] for one in found])
+        masks = self.mask_head(regions, torch.cat([one["labels"] for one in found])).sigmoid()
+        each = zip(found, masks.split([len(one["boxes"]) for one in found]), batch["size"], strict=True)
+        return [self._to_original(one, drawn, size, image) for one, drawn, size in each]
 
     def configure_scores(self) -> Scores:
         """Make the COCO average precision of boxes and masks."""
         options = read_options(PrecisionOptions, self.protocol.scores, self.protocol, "scores")
         return AveragePrecision(len(self.problem.classes), options.model_copy(update={"masks": True}))
 
-    def _to_original(self, found: Prediction, size: Tensor, image: Tensor) -> Prediction:
+    def _to_original(self, found: Prediction, masks: Tensor, size: Tensor, image: Tensor) -> Prediction:
         boxes = to_original(found["boxes"], self.extent(size, image), size)
         height, width = (int(side) for side in size)
-        masks = paste_masks_in_image(found["masks"], boxes, (height, width))[:, 0] >= 0.5
-        return {"boxes": boxes, "scores": found["scores"], "labels": found["labels"], "masks": masks}
+        return found | {"boxes": boxes, "masks": paste(masks, boxes, (height, width))}

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbone import Backbone
+from tasks.initial import xavier
 
 STRIDES = (4, 8, 16, 32, 64)
 """Side of a cell of each map of a neck, in pixels of the image."""
@@ -25,11 +26,7 @@ class FPN(nn.Module):
         self.extra = levels - len(channels)
         self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
         self.output = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels)
-        for layer in (*self.lateral, *self.output):
-            assert isinstance(layer, nn.Conv2d)
-            assert layer.bias is not None
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        xavier(self)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Turn maps (batch, channels[i], h_i, w_i) into maps (batch, width, h_i, w_i), and the coarser ones."""

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tasks.groie import GRoIE
+from tasks.groie import Attention, GRoIE
+from tasks.initial import normal
 from tasks.metrics import MacroScores
 from tasks.multiple_instance import label_loss, matching_loss
 from tasks.necks import pyramid
@@ -16,9 +17,10 @@ TEMPERATURE = 0.07
 
 
 class RegionOptions(Options):
-    """Channels of the pyramid and of a region."""
+    """Channels of the pyramid and of a region, and the extractor's attention, see `tasks.groie.Attention`."""
 
     width: int = 256
+    attention: Attention = "released"
 
 
 class RegionClassification(Task):
@@ -29,11 +31,12 @@ class RegionClassification(Task):
 
     def configure_network(self) -> None:
         """Build pyramid, extractor, classifier and the embeddings of the classes."""
-        width = read_options(RegionOptions, self.protocol.head, self.protocol, "head").width
-        classes = len(self.problem.classes)
+        chosen = read_options(RegionOptions, self.protocol.head, self.protocol, "head")
+        width, classes = chosen.width, len(self.problem.classes)
         self.neck = pyramid(self.backbone, width)
-        self.roi = GRoIE(SIDE, width)
+        self.roi = GRoIE(SIDE, width, chosen.attention)
         self.linear = nn.Linear(width, classes)
+        normal(self.linear, std=0.01)
         self.embeddings = nn.Embedding(classes, width)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 

@@ -66,7 +66,9 @@ class SemanticSegmentation(Task):
         image = batch["image"]
         logits = slide(self, image, self.protocol.window)
         pairs = zip(logits, batch["size"], strict=True)
-        return [{"logits": to_original(each, self.extent(size, image), size)} for each, size in pairs]
+        return [
+            {"logits": to_original(each, self.extent(size, image), size, align_corners=True)} for each, size in pairs
+        ]
 
     def configure_scores(self) -> Scores:
         """Make the scores."""

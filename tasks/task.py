@@ -274,10 +274,13 @@ class Task(LightningModule):
 
 
 def rate(schedule: Schedule, step: int, steps_an_epoch: int, epochs: int) -> float:
-    """Return the share of the learning rate at a step: linear warm-up by step, then a cosine by epoch."""
+    """Return the share of the learning rate at a step: linear warm-up by step, then a cosine by epoch.
+
+    The last step of the warm-up already has the full rate (mmengine's LinearParamScheduler).
+    """
     warm = round(schedule.warmup_epochs * steps_an_epoch)
-    if step < warm:
-        return schedule.warmup_factor + (1 - schedule.warmup_factor) * step / warm
+    if step < warm - 1:
+        return schedule.warmup_factor + (1 - schedule.warmup_factor) * step / (warm - 1)
     length = max(1.0, epochs - schedule.warmup_epochs)
     done = min(1.0, (step // steps_an_epoch - schedule.warmup_epochs) / length)
     return schedule.minimum + (1 - schedule.minimum) * (1 + math.cos(math.pi * max(0.0, done))) / 2

@@ -1,4 +1,4 @@
-"""Faster R-CNN and RetinaNet from torchvision, on maps that are already there.
+"""Faster R-CNN and RetinaNet on maps that are already there.
 
 torchvision's models own their backbone, resize and normalise. Here all that has been done, so only what follows the
 pyramid is used: anchors, heads, assignment, losses and non-maximum suppression.
@@ -11,17 +11,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
 
 from tasks.necks import STRIDES
+from tasks.proposals import ASPECTS, as_targets, image_list, named, proposal_network
+from tasks.rcnn import BoxHead, Limits, SingleLevel, sample
 from tasks.task import Options, Prediction
 
-ASPECTS = (0.5, 1.0, 2.0)
+SIDE = 7  # of a region in cells
+SAMPLES = 512  # regions of an image that Faster R-CNN is trained on
 
 
 class DetectorOptions(Options):
@@ -65,78 +63,32 @@ def build_detector(options: DetectorOptions, classes: int) -> Detector:
     return FasterRCNNHead(options, classes) if options.kind == "faster_rcnn" else RetinaNetHead(options, classes)
 
 
-def proposal_network(width: int, sizes: Sequence[Sequence[int]], keep: tuple[int, int, int]) -> RegionProposalNetwork:
-    """Build a region proposal network with the usual thresholds (section 4.3.3).
-
-    Args:
-        width: channels of the maps.
-        sizes: of the anchors in px, level by level.
-        keep: proposals before suppression a level in training and at test, and after it.
-    """
-    anchors = AnchorGenerator(tuple(map(tuple, sizes)), (ASPECTS,) * len(sizes))
-    head = RPNHead(width, anchors.num_anchors_per_location()[0])
-    before = {"training": keep[0], "testing": keep[1]}
-    after = {"training": keep[2], "testing": keep[2]}
-    return RegionProposalNetwork(anchors, head, 0.7, 0.3, 256, 0.5, before, after, 0.7)
-
-
-def image_list(image: Tensor) -> ImageList:
-    """Wrap a batch as torchvision's detectors want it."""
-    return ImageList(image, [(image.shape[-2], image.shape[-1])] * len(image))
-
-
-def named(maps: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Name maps as torchvision's detectors do; they compute in float32."""
-    return {str(i): current.float() for i, current in enumerate(maps)}
-
-
-def as_targets(boxes: list[Tensor], labels: list[Tensor]) -> list[dict[str, Tensor]]:
-    """Pair boxes with labels as torchvision's detectors want them."""
-    return [{"boxes": some, "labels": those} for some, those in zip(boxes, labels, strict=True)]
-
-
 class FasterRCNNHead(Detector):
     """Proposals, then a classifier and a box regressor for each (arXiv 1506.01497)."""
 
     def __init__(self, options: DetectorOptions, classes: int) -> None:
         super().__init__()
         sizes = [(8 * stride,) for stride in STRIDES]
+        self.limits = Limits(options.least_score, 0.5, options.most)
         self.proposals = proposal_network(options.width, sizes, (2000, 1000, 1000))
-        hidden = 4 * options.width
-        self.regions = RoIHeads(
-            MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2),
-            TwoMLPHead(options.width * 49, hidden),
-            FastRCNNPredictor(hidden, classes),
-            0.5,
-            0.5,
-            512,
-            0.25,
-            None,
-            options.least_score,
-            0.5,
-            options.most,
-        )
+        self.pool = SingleLevel(SIDE)
+        self.boxes = BoxHead(options.width, SIDE, 4 * options.width, classes)
 
     def losses(
         self, image: Tensor, maps: Sequence[Tensor], boxes: list[Tensor], labels: list[Tensor]
     ) -> dict[str, Tensor]:
         """Return the losses of proposals and regions; see `Detector.losses`."""
-        images, features, wanted = image_list(image), named(maps), as_targets(boxes, labels)
-        proposals, first = self.proposals(images, features, wanted)
-        _, second = self.regions(features, proposals, images.image_sizes, wanted)
-        return {
-            "proposal": first["loss_objectness"],
-            "proposal_box": first["loss_rpn_box_reg"],
-            "classification": second["loss_classifier"],
-            "box": second["loss_box_reg"],
-        }
+        proposals, first = self.proposals(image_list(image), named(maps), as_targets(boxes, labels))
+        truths = zip(proposals, boxes, labels, strict=True)
+        samples = [sample(some, truth, label, SAMPLES) for some, truth, label in truths]
+        second = self.boxes.losses(self.pool(maps, [each.boxes for each in samples]), samples, boxes)
+        return {"proposal": first["loss_objectness"], "proposal_box": first["loss_rpn_box_reg"]} | second
 
     def detect(self, image: Tensor, maps: Sequence[Tensor]) -> list[Prediction]:
         """Return the boxes of each image; see `Detector.detect`."""
-        images, features = image_list(image), named(maps)
-        proposals, _ = self.proposals(images, features)
-        found: list[Prediction] = self.regions(features, proposals, images.image_sizes)[0]
-        return found
+        proposals, _ = self.proposals(image_list(image), named(maps))
+        sides = (image.shape[-2], image.shape[-1])
+        return self.boxes.detect(self.pool(maps, proposals), proposals, sides, self.limits)
 
 
 class _Nothing(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.dense import conv
+from tasks.dense import classifier, conv
 
 POOLS = (1, 2, 3, 6)
 
@@ -48,7 +48,7 @@ class UPerNet(nn.Module):
         self.lateral = nn.ModuleList(conv(channels, width, 1) for _ in range(3))
         self.output = nn.ModuleList(conv(width, width, 3) for _ in range(3))
         self.fuse = conv(4 * width, width, 3)
-        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
+        self.classify = nn.Sequential(nn.Dropout2d(0.1), classifier(width, classes))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return logits (batch, classes, h, w) at the size of the finest map."""
@@ -67,7 +67,7 @@ class AuxiliaryHead(nn.Module):
 
     def __init__(self, channels: int, width: int, classes: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(conv(channels, width, 3), nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
+        self.net = nn.Sequential(conv(channels, width, 3), nn.Dropout2d(0.1), classifier(width, classes))
 
     def forward(self, current: Tensor) -> Tensor:
         """Return logits (batch, classes, h, w) of a map (batch, channels, h, w)."""

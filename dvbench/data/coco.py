@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class Instance:
         bbox_xyxy: Left, top, right, bottom in px, inside the image.
         area: In px, as stored; LEVIR-Ship's is (w + 1)(h + 1).
         polygons: Outline in one or several parts, each x, y, x, y... in px; empty where the file has none.
+        runs: Mask of a crowd as COCO codes it, run by run; None where the file has none.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Instance:
     bbox_xyxy: Box
     area: float
     polygons: tuple[tuple[float, ...], ...]
+    runs: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class AnnotatedImage:
         height: In px.
         width: In px.
         instances: Its objects; may be empty.
-        crowds: Number of crowd boxes, which stand for several objects and are left out.
+        crowds: Boxes that stand for several objects. Nothing learns from them, and what is found there is not scored.
     """
 
     name: str
     height: int
     width: int
     instances: tuple[Instance, ...]
-    crowds: int
+    crowds: tuple[Instance, ...]
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,14 @@ class _Reader:
         self._findings: list[str] = []
 
     def read(self, annotations: list[Record]) -> Coco:
-        crowds: Counter[Any] = Counter()
+        crowds: dict[Any, list[Instance]] = defaultdict(list)
         instances: dict[Any, list[Instance]] = defaultdict(list)
         for number, entry in enumerate(annotations, start=1):
             image_id = entry["image_id"]
             if image_id not in self._images:
                 raise CocoError(f"{self._where(entry)} is for image {image_id}, which the file does not list")
-            if entry.get("iscrowd", 0):
-                crowds[image_id] += 1
-            elif instance := self._instance(number, entry):
-                instances[image_id].append(instance)
+            if instance := self._instance(number, entry):
+                (crowds if entry.get("iscrowd", 0) else instances)[image_id].append(instance)
         if self._findings:
             warnings.warn(f"{len(self._findings)} boxes mended, the first: {self._findings[0]}", stacklevel=4)
         images = [
@@ -144,7 +144,7 @@ class _Reader:
                 height=image["height"],
                 width=image["width"],
                 instances=tuple(instances[image_id]),
-                crowds=crowds[image_id],
+                crowds=tuple(crowds[image_id]),
             )
             for image_id, image in self._images.items()
         ]
@@ -157,12 +157,14 @@ class _Reader:
         if box is None:
             return None
         left, top, right, bottom = box
+        runs = self._runs(entry)
         return Instance(
             id=number,
             label=self._labels[entry["category_id"]],
             bbox_xyxy=box,
             area=float(entry.get("area", (right - left) * (bottom - top))),
-            polygons=self._polygons(entry),
+            polygons=() if runs else self._polygons(entry),
+            runs=runs,
         )
 
     def _box(self, entry: Record) -> Box | None:
@@ -187,6 +189,15 @@ class _Reader:
             raise CocoError(f"{self._where(entry)} has a segmentation that is no list of polygons; only those are read")
         return tuple(tuple(map(float, part)) for part in parts)
 
+    def _runs(self, entry: Record) -> Record | None:
+        found = entry.get("segmentation")
+        if not entry.get("iscrowd", 0) or not isinstance(found, dict):
+            return None
+        image = self._images[entry["image_id"]]
+        if list(found["size"]) != [image["height"], image["width"]]:
+            raise CocoError(f"{self._where(entry)} has a mask of {found['size']} px, unlike its image; get both anew")
+        return found
+
     def _where(self, entry: Record) -> str:
         return f"{self._path} annotation {entry.get('id', '(without id)')}"
 
@@ -195,11 +206,12 @@ def boxes_and_labels(image: AnnotatedImage) -> dict[str, Tensor]:
     """The objects of an image as a sample holds them.
 
     Returns:
-        "bbox_xyxy" float32 (N, 4) in px and "label" int64 (N,) from 1. N may be 0.
+        "bbox_xyxy" float32 (N, 4) in px, "label" int64 (N,) from 1, "area" float32 (N,) in px as stored. N may be 0.
     """
     boxes = torch.tensor([instance.bbox_xyxy for instance in image.instances], dtype=torch.float32)
     labels = torch.tensor([instance.label for instance in image.instances], dtype=torch.int64)
-    return {"bbox_xyxy": boxes.reshape(-1, 4), "label": labels}
+    areas = torch.tensor([instance.area for instance in image.instances], dtype=torch.float32)
+    return {"bbox_xyxy": boxes.reshape(-1, 4), "label": labels, "area": areas}
 
 
 def masks(image: AnnotatedImage) -> Tensor:
@@ -210,8 +222,19 @@ def masks(image: AnnotatedImage) -> Tensor:
     """
     drawn = np.zeros((len(image.instances), image.height, image.width), dtype=np.uint8)
     for mask, instance in zip(drawn, image.instances, strict=True):
-        _draw(mask, instance)
+        if instance.runs:
+            mask[:] = _decoded(instance.runs)
+        else:
+            _draw(mask, instance)
     return torch.from_numpy(drawn)
+
+
+def _decoded(runs: Record) -> NDArray[np.uint8]:
+    from faster_coco_eval.core import mask  # noqa: PLC0415 (seconds)
+
+    coded = mask.frPyObjects(runs, *runs["size"]) if isinstance(runs["counts"], list) else runs
+    decoded: NDArray[np.uint8] = mask.decode(coded)
+    return decoded
 
 
 def _draw(mask: NDArray[np.uint8], instance: Instance) -> None:

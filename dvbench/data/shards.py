@@ -22,7 +22,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from dvbench.data.archives import check_member
 from dvbench.data.folders.base import Sample, Transforms
-from dvbench.data.folders.fmow import Entry, FMoWError, Regions, read_regions, regions_as_tensors
+from dvbench.data.folders.fmow import Entry, FMoWError, LeftOut, Regions, read_regions, regions_as_tensors
 from dvbench.data.pixels import PixelError, decode_rgb
 
 SHARDS = 128
@@ -37,7 +37,9 @@ class ShardWarning(UserWarning):
     """Part of a shard is damaged and was skipped."""
 
 
-def write_shards(entries: Sequence[Entry], folder: Path, shards: int = SHARDS, seed: int = 0) -> None:
+def write_shards(
+    entries: Sequence[Entry], folder: Path, shards: int = SHARDS, seed: int = 0, left_out: LeftOut = "context"
+) -> None:
     """Pack images and their regions, shuffled, into shards of equal size.
 
     Images are stored as PNG, whatever the names say, and shrunk with their boxes so that no side exceeds 1024 px.
@@ -47,6 +49,7 @@ def write_shards(entries: Sequence[Entry], folder: Path, shards: int = SHARDS, s
         folder: Where to; `meta.json` is written last, so a folder without it is unfinished.
         shards: Number of files.
         seed: Decides the order.
+        left_out: Which entries of an annotation are no objects; "raw_location" as the authors packed.
 
     Raises:
         ShardError: There are fewer images than shards.
@@ -60,18 +63,18 @@ def write_shards(entries: Sequence[Entry], folder: Path, shards: int = SHARDS, s
     meta.unlink(missing_ok=True)
     order = np.argsort(np.random.PCG64(seed).random_raw(len(entries)), kind="stable")
     for number, members in enumerate(np.array_split(order, shards)):
-        _write_shard([entries[index] for index in members], folder / f"{number:05d}.tar")
+        _write_shard([entries[index] for index in members], folder / f"{number:05d}.tar", left_out)
     part = folder / ".meta.json.part"
     part.write_text(json.dumps({"num_samples": len(entries), "num_shards": shards}), encoding="utf-8")
     os.replace(part, meta)
 
 
-def _write_shard(entries: Sequence[Entry], path: Path) -> None:
+def _write_shard(entries: Sequence[Entry], path: Path, left_out: LeftOut) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         with tarfile.open(part, "w") as shard:
             for entry in entries:
-                image, regions = _packed(entry)
+                image, regions = _packed(entry, left_out)
                 _add(shard, f"{entry.key}.jpg", image)
                 _add(shard, f"{entry.key}.json", json.dumps(regions).encode())
         os.replace(part, path)
@@ -79,8 +82,8 @@ def _write_shard(entries: Sequence[Entry], path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _packed(entry: Entry) -> tuple[bytes, dict[str, Any]]:
-    regions = read_regions(entry.annotation)
+def _packed(entry: Entry, left_out: LeftOut) -> tuple[bytes, dict[str, Any]]:
+    regions = read_regions(entry.annotation, left_out)
     try:
         with Image.open(entry.image) as stored:
             image = stored.convert("RGB")

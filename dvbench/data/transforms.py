@@ -16,6 +16,8 @@ Statistics = tuple[Sequence[float], Sequence[float]]
 BYTE_STATISTICS: Statistics = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 """Mean and standard deviation of red, green and blue in 8-bit values, which every released configuration uses."""
 
+SCORED = ("area", "crowd")  # what only scores ask for; steps that move boxes would leave it behind
+
 
 class UnitsError(ValueError):
     """An image and what was said of its bands or values disagree; the message names both."""
@@ -107,6 +109,8 @@ def _wrapped(card: Card, bands: list[int], keep_targets: bool, sample: Sample) -
         image = image[..., bands, :, :]
     if card.value_range == BYTE:
         image = image.to(torch.uint8)
+    if not keep_targets:
+        sample = {key: value for key, value in sample.items() if key not in SCORED}
     wrapped = sample | {"image": tv_tensors.Image(image), "size": torch.tensor((height, width))}
     if "bbox_xyxy" in sample and not keep_targets:
         wrapped["bbox_xyxy"] = tv_tensors.BoundingBoxes(

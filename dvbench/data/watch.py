@@ -69,7 +69,7 @@ class Screen(Watch):
 
 def _bars(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
-    text = TextColumn("{task.description}")
+    text = TextColumn("{task.description}", markup=False)
     return Progress(
         text, BarColumn(), *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )

@@ -70,7 +70,7 @@ class Run:
 
     def records(self) -> list[Record]:
         """Return what this device has left so far, oldest first."""
-        return [r for r in self.ledger.records() if r.environment["hardware"] == self.here["hardware"]]
+        return [r for r in self.ledger.records() if r.hardware == self.here["hardware"]]
 
     def part(self, name: str) -> list[Record]:
         """Return the newest records of one part of this run, such as `scan times`, at this scale."""

@@ -58,7 +58,8 @@ def collect(predicted: Iterable[tuple[View, Prediction]], size: tuple[int, int],
                     )
                 )
     image = box(0, 0, size[1], size[0])
-    return [replace(one, outline=one.outline.intersection(image)) for one in _merged(found)]
+    inside = (replace(one, outline=one.outline.intersection(image)) for one in _merged(found))
+    return [one for one in inside if one.outline.area > 0]
 
 
 def table(found: list[Found], classes: tuple[str, ...], raster: Raster) -> geopandas.GeoDataFrame:

@@ -108,7 +108,7 @@ def roofs(records: Sequence[Record]) -> list[Roof]:
     found: dict[str, Roof] = {}
     for record in records:
         if "peak_flops" in record.measures:
-            name = f"{record.environment['hardware']}, {record.cell['dtype']}"
+            name = f"{record.hardware}, {record.cell['dtype']}"
             flops, bandwidth = _value(record, "peak_flops"), _value(record, "peak_bandwidth")
             old = found.get(name, Roof(name, flops, bandwidth))
             found[name] = Roof(name, max(flops, old.flops), max(bandwidth, old.bandwidth))

@@ -79,5 +79,5 @@ def _live_mib(model: Ours, side: int) -> float:
 
 
 def _series(label: str, sides: Sequence[int], value: Callable[[int], float | None]) -> Series:
-    points = [(side, y) for side in sides if (y := value(side)) is not None]
+    points = [(side, y) for side in sides if (y := value(side)) is not None and y > 0]
     return Series(label, [x for x, _ in points], [y for _, y in points])

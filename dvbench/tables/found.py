@@ -7,6 +7,10 @@ from dvbench.paper.cost_rows import Ours
 from reports.record import Record
 from reports.stats import paired_ratio
 
+#: What of a cell and of where it ran the tables of costs are drawn from.
+CELL = {"model", "attention", "resolution", "scan", "device", "dtype", "image", "image_hash", "fit", "bands", "seed"}
+WHERE = {"hardware", "threads", "torch", "code"}
+
 
 @dataclass(frozen=True)
 class Found:
@@ -25,13 +29,13 @@ class Found:
     @classmethod
     def newest(cls, records: Sequence[Record]) -> "Found":
         """Choose from records, oldest first, those that share machine, code, input and dtype with the newest."""
-        single = [record for record in records if record.cell.get("batch") == 1]
+        single = [record for record in records if record.cell.get("batch") == 1 and _is_whole(record)]
         if not single:
             return cls({}, cpu=True, stamp="Ours: nothing has been measured yet.")
         last = single[-1]
         scans = [record.cell["scan"] for record in single if record.cell["scan"] != "none"]
         chosen = {
-            ((str(r.cell["model"]), str(r.cell["attention"])), int(str(r.cell["resolution"]))): r
+            ((str(r.cell["model"]), str(r.cell["attention"])), _side(r)): r
             for r in single
             if _conditions(r) == _conditions(last) and r.cell["scan"] in ("none", *scans[-1:])
         }
@@ -73,6 +77,16 @@ class Found:
         if a.group != b.group:
             return x / y, False
         return paired_ratio(a.measures[name].samples, b.measures[name].samples), True
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a record says where and on what it was taken; one that was not written by `dvbench profile` may not."""
+    return record.cell.keys() >= CELL and record.environment.keys() >= WHERE and _side(record) > 0
+
+
+def _side(record: Record) -> int:
+    side = record.cell["resolution"]
+    return side if isinstance(side, int) else 0
 
 
 def _conditions(record: Record) -> tuple[object, ...]:

@@ -73,7 +73,7 @@ def page(
         stages=stages,
         stages_note=note,
         records=records,
-        shown=str(newest.environment["hardware"]) if newest else "",
+        shown=newest.hardware if newest else "",
         environment=_environment(records),
         notices=[*([] if records else [NOTHING]), *(run.told() for run in runs)],
         problems=problems,
@@ -90,7 +90,7 @@ def _section(name: str, drawn: Drawn, records: Sequence[Record], folder: Path, r
     if name not in TARGETS:
         return Section(name, _title(name), {Verdict.NOT_RUN: 1}, "cannot be reproduced yet")
     standing, tables = drawn[name]
-    found = comparisons(name, records)
+    found = [] if standing.failed else comparisons(name, records)
     stems = [file.removesuffix(".csv") for file in standing.files if file.endswith(".csv")]
     return Section(
         name,
@@ -131,8 +131,8 @@ def _picture(title: str, pixels: NDArray[np.uint8]) -> Picture:
 def _curves(records: Sequence[Record]) -> list[Curves]:
     """Return latency and memory, by machine, that of the newest measurement first."""
     measured = [record for record in records if record.cell.get("batch") == 1]
-    machines = list(dict.fromkeys(str(record.environment["hardware"]) for record in reversed(measured)))
-    found = {name: Found.newest([r for r in measured if r.environment["hardware"] == name]) for name in machines}
+    machines = list(dict.fromkeys(record.hardware for record in reversed(measured)))
+    found = {name: Found.newest([r for r in measured if r.hardware == name]) for name in machines}
     stamps = " ".join(one.stamp for one in found.values()) or "Ours: nothing has been measured yet."
     theirs = "Paper: arXiv 2503.16426v1, table 14; which GPU is not stated."
     peaks = {f"{name}, measured peak": measured_memory(one) for name, one in found.items()}
@@ -207,7 +207,7 @@ def _environment(records: Sequence[Record]) -> dict[str, dict[str, object]]:
         facts: dict[str, object] = {
             key: value for key, value in record.environment.items() if key not in skipped and "weights" not in key
         }
-        found[str(record.environment.get("hardware", "unknown"))] = facts
+        found[record.hardware] = facts
     return found
 
 

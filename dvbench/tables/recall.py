@@ -1,11 +1,13 @@
 """The figure on the selection, from the reduced runs of table 16: accuracy against cost, and recall of the targets."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from dvbench.paper import ablation_rows
-from dvbench.tables.ablations import reduced_counts, reduced_runs
+from dvbench.tables.ablations import METRIC as SCORE
+from dvbench.tables.ablations import against_default, reduced_counts, reduced_runs
 from dvbench.training.summary import mean_and_spread, newest, value
 from reports.plot import PlotError
 from reports.record import Record
@@ -15,7 +17,6 @@ from tasks import protocol
 
 TABLE = 16
 STAGES = range(1, 5)
-SCORE = "f1"
 
 
 def selections(records: Sequence[Record]) -> list[Selection]:
@@ -29,8 +30,12 @@ def selections(records: Sequence[Record]) -> list[Selection]:
     return [_selection(row, group) for row, group in groups if group]
 
 
-def draw_selection(records: Sequence[Record]) -> tuple[list[tuple[str, Table]], Figure]:
+def draw_selection(records: Sequence[Record], folder: Path) -> tuple[list[tuple[str, Table]], Figure]:
     """Draw the figure, and its recalls as a table.
+
+    Args:
+        records: oldest first; the newest of each run counts.
+        folder: of the records, with what came of each test image.
 
     Raises:
         PlotError: nothing was run for it yet.
@@ -45,6 +50,9 @@ def draw_selection(records: Sequence[Record]) -> tuple[list[tuple[str, Table]], 
         f"{chosen.models[0]} from scratch, {chosen.dataset}, {chosen.image_size} px, {seeds} seeds: mean and standard "
         f"deviation. Reduced scale: drawn scenes, small model; not comparable with the paper. {runs[-1].created[:10]}."
     )
+    if apart := against_default(TABLE, newest(records), folder):
+        told = "; ".join(f"{row}: {words}" for row, words in apart.items())
+        caption += f" (a) against the default, paired over seeds and test images: {told} (points of {SCORE})."
     floor = max(value(run, "baseline") or 0.0 for run in runs)
     title = "What does the selection cost, and does it keep the targets?"
     return [("selection", _table(shown))], selection_figure(

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dvbench.data import catalog
-from dvbench.training.summary import newest
+from dvbench.training.summary import newest, run_folder
 from reports import pictures
 from reports.pictures import Example
 from reports.plot import PlotError
@@ -72,7 +72,7 @@ def draw_figure(name: str, records: Sequence[Record], out: Path) -> Figure:
     if not runs:
         smoke = protocol.load(chosen.protocol).smoke
         runs = [run for run in newest(records) if run.cell["protocol"] == smoke]
-    folders = {str(run.cell["model"]): out / "runs" / str(run.environment["run_folder"]) for run in runs}
+    folders = {str(run.cell["model"]): run_folder(out, run) for run in runs}
     folders = {model: folder for model, folder in folders.items() if folder.is_dir()}
     if not folders:
         raise PlotError(f"{name} shows training runs, and none is there yet: dvbench reproduce {name}")

@@ -93,7 +93,7 @@ def draw(
 ) -> Table:
     """Draw the rows of a table of the paper."""
     used = {word for row in rows for one in row.numbers for word in one.source.split()}
-    taken = {f"{run.environment['hardware']}, {run.created[:10]}" for run in runs if run.identity[:12] in used}
+    taken = {f"{run.hardware}, {run.created[:10]}" for run in runs if run.identity[:12] in used}
     columns = [f"{column}, paper | ours" for benchmark in datasets for column in benchmark.columns]
     notes = [
         f"Paper: arXiv 2503.16426v1, table {number}. † no selection, ‡ no pretraining, 2x input of twice the side.",

@@ -27,6 +27,8 @@ from reports.record import Record
 from reports.table import Table
 from tasks import protocol
 
+RECORDS = "records"  # below the folder of results
+
 
 class UnknownTargetError(ValueError):
     """A table or figure that cannot be reproduced; the message gives the nearest that can."""
@@ -91,7 +93,7 @@ def _ablation(number: int, about: str) -> Target:
     return Target(
         about,
         trained=number,
-        from_runs=lambda records, _: (ablations.tables(number, records), None),
+        from_runs=lambda records, out: (ablations.tables(number, records, out / RECORDS), None),
         compared=partial(ablations.compared, number),
     )
 
@@ -121,7 +123,7 @@ TARGETS: dict[str, Target] = {
         "ours, not the paper's: accuracy over cost, and recall of targets by the selection (reduced)",
         trained=recall.TABLE,
         protocol=ablation_rows.REDUCED,
-        from_runs=lambda records, _: recall.draw_selection(records),
+        from_runs=lambda records, out: recall.draw_selection(records, out / RECORDS),
     ),
     "audit": Target(
         "the paper's numbers held against each other",

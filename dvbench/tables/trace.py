@@ -1,5 +1,6 @@
 """From a number to its evidence: what was printed, what was found, by which rule, and all that it rests on."""
 
+import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -12,6 +13,7 @@ from dvbench.tables import ablations, scores
 from dvbench.tables.cost_numbers import COUNTED
 from dvbench.tables.standing import comparisons
 from dvbench.tables.targets import target
+from dvbench.training.summary import run_folder
 from dvbench.verdicts.basis import Departure
 from reports.compare import Comparison, Verdict
 from reports.record import Record
@@ -97,7 +99,7 @@ def _of_record(record: Record, departed: Sequence[Departure], out: Path) -> Iter
     yield "data", _of_data(basis.get("data"))
     yield "weights", _of_weights(record)
     yield "departures", "; ".join(f"{one.words}{'' if one.disqualifies else ' (noted)'}" for one in departed) or "none"
-    folder = out / "runs" / str(here.get("run_folder"))
+    folder = run_folder(out, record)
     yield "run folder", f"{folder}{'' if folder.is_dir() else ' (no longer there)'}"
 
 
@@ -129,7 +131,8 @@ def _of_weights(record: Record) -> str:
         return "random" if record.basis else "unknown"
     words = f"{told.get('name')}, SHA-256 {told.get('sha256')}, {told.get('kind')}"
     file = str(record.cell.get("weights"))
-    return words if "://" in file or Path(file).is_file() else f"{words} (no longer there)"
+    # Unlike Path's, this one says no to a name that no file can have.
+    return words if "://" in file or os.path.isfile(file) else f"{words} (no longer there)"
 
 
 def _no_rule(one: Comparison) -> str:

@@ -3,8 +3,12 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
+from reports import strict_json
+from reports.escape import file_name
 from reports.record import Record, Scalar, Status
 from reports.table import Table
 
@@ -13,6 +17,8 @@ from reports.table import Table
 CIRCUMSTANCES = ("hardware", "torch", "tf32_matmul", "tf32_conv", "evaluator", "protocol", "git_dirty")
 #: Of parts of a basis, what tells experiments apart; the rest is when and how it was found.
 TOLD_APART = {"data": ("origin", "fingerprint", "split"), "weights": ("sha256",), "outcomes": ("images",)}
+#: What of a cell the tables of scores are drawn from.
+CELL = {"task", "dataset", "protocol", "model", "scale", "variant", "seed", "weights_hash", "changes", "switches"}
 REDUCED = "Reduced scale: other data, small models, few epochs. Not comparable with the paper."
 
 
@@ -27,14 +33,24 @@ def value(record: Record, name: str) -> float | None:
     return None if measure is None or measure.value is None else float(measure.value)
 
 
+def told_protocol(run: Record) -> Mapping[str, Any]:
+    """Return the protocol that a record tells; empty where it tells none that can be read."""
+    return _json_object(run.environment.get("protocol")) or {}
+
+
 def learned(record: Record) -> bool | None:
     """Whether a reduced run beat its baseline by the protocol's margin; None where the protocol names none."""
-    chosen = json.loads(str(record.environment.get("protocol") or "{}"))
+    chosen = told_protocol(record)
     baseline, metric = chosen.get("baseline"), chosen.get("select", {}).get("metric")
     if not baseline:
         return None
     reached, floor = value(record, metric), value(record, "baseline")
     return reached is not None and reached >= (floor or 0.0) + baseline["margin"]
+
+
+def run_folder(out: Path, run: Record) -> Path:
+    """Return where a run left its files below `out`: a record of strangers names no place elsewhere."""
+    return out / "runs" / file_name(str(run.environment.get("run_folder")))
 
 
 def spread(records: Sequence[Record], name: str) -> str:
@@ -50,13 +66,26 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Return the newest finished record of each training run.
+    """Return the newest finished record of each training run; one that does not say what was asked is left out.
 
     Args:
         records: oldest first.
     """
-    finished = [run for run in records if "protocol" in run.cell and run.status == Status.OK]
+    finished = [run for run in records if run.cell.keys() >= CELL and run.status == Status.OK and _is_readable(run)]
     return list({(pool_key(run), run.cell["seed"]): run for run in finished}.values())
+
+
+def _is_readable(run: Record) -> bool:
+    """Whether what was replaced for a run is told in JSON objects, as `dvbench run` writes them."""
+    return None not in (_json_object(run.cell["changes"]), _json_object(run.cell["switches"]))
+
+
+def _json_object(text: object) -> dict[str, Any] | None:
+    try:
+        told = strict_json.loads(str(text))
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def pool_key(run: Record) -> str:
@@ -97,7 +126,7 @@ def summary(records: Sequence[Record]) -> Table:
         told = "" if verdicts == {None} else "yes" if verdicts == {True} else "no"
         base = spread(group, "baseline")
         body.append([str(first.cell["model"]), *(spread(group, name) for name in names), base, told, str(len(group))])
-    chosen = json.loads(str(records[0].environment.get("protocol") or "{}"))
+    chosen = told_protocol(records[0])
     notes = [REDUCED] if records[0].cell["scale"] == "smoke" else []
     if baseline := chosen.get("baseline"):
         kind = {"untrained": "the same model before training", "constant": "the best constant prediction"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reports.escape import printable
 from reports.ledger import write_atomically
 
 MEASURING = "records/.measuring"  # no ending of a record
@@ -63,20 +64,22 @@ def _run(mark: Path, finished: Collection[str]) -> Unfinished | None:
         return None
     log = mark.parent / LOG
     epochs = max(0, len(log.read_text(encoding="utf-8").splitlines()) - 1) if log.is_file() else 0
-    what = f"{cell.get('model')} on {cell.get('dataset')}, seed {cell.get('seed')}"
+    what = printable(f"{cell.get('model')} on {cell.get('dataset')}, seed {cell.get('seed')}")
     newest = max(file.stat().st_mtime for file in (log, mark) if file.is_file())
     return Unfinished(str(cell.get("protocol", "")), what, epochs, _minute(newest))
 
 
 def _measuring(mark: Path) -> Unfinished | None:
     told = _read(mark)
-    return Unfinished("", str(told["command"]), 0, _minute(mark.stat().st_mtime)) if "command" in told else None
+    return (
+        Unfinished("", printable(str(told["command"])), 0, _minute(mark.stat().st_mtime)) if "command" in told else None
+    )
 
 
 def _read(path: Path) -> dict[str, object]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

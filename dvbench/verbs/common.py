@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.escape import printable
+
 if TYPE_CHECKING:
     from reports.table import Table
 
@@ -45,6 +47,11 @@ def print_tables(*tables: "Table") -> None:
     wide = console if console.is_terminal else Console(width=220)
     for table in tables:
         wide.print(table.to_rich())
+
+
+def tell(line: str) -> None:
+    """Say something on stderr in one line, whoever wrote it."""
+    print(f"dvbench: {printable(line)}", file=sys.stderr)
 
 
 def wrote(*paths: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import FAILED, GOOD, UsageError, print_tables, wrote
+from dvbench.verbs.common import FAILED, GOOD, UsageError, print_tables, tell, wrote
 
 if TYPE_CHECKING:
     from dvbench.tables.standing import Standing, Standings
@@ -69,7 +69,7 @@ def draw_all(
     ledger = Ledger(folder or out / "records")
     records = ledger.records()
     for problem in ledger.problems:
-        print(f"dvbench: set aside: {problem}", file=sys.stderr)
+        tell(f"set aside: {problem}")
     if folder and not records:
         raise UsageError(f"{folder} holds no records: measure on that machine and copy them there, see docs/gpu.md")
     if variant:
@@ -102,7 +102,7 @@ def _draw(
         standing, tables = stand(name, records, out, runs, alone=len(names) == 1)
         drawing.standings[name], drawing.tables[name] = standing, tables
         if standing.failed or not standing.files:
-            print(f"dvbench: {name}: {standing.why}", file=sys.stderr)
+            tell(f"{name}: {standing.why}")
         if not quiet:
             print_tables(*tables)
             wrote(*(out / file for file in standing.files))

@@ -1,11 +1,10 @@
 """`dvbench gate`."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import FAILED, GOOD, OUT, Subparsers, UsageError, add_verb, print_tables, wrote
+from dvbench.verbs.common import FAILED, GOOD, OUT, Subparsers, UsageError, add_verb, print_tables, tell, wrote
 
 if TYPE_CHECKING:
     from reports.gate_baseline import Part
@@ -36,7 +35,7 @@ def gate(options: argparse.Namespace) -> int:
     except BaselineError as error:
         if not options.update:
             raise
-        print(f"dvbench: {error}; starting anew", file=sys.stderr)
+        tell(f"{error}; starting anew")
         baseline = {}
     if not options.update:
         check_models(path, baseline, parts)
@@ -69,7 +68,7 @@ def _measure(parts: list[str], options: argparse.Namespace) -> "dict[str, Part]"
         ledger = Ledger(options.records)
         given["records"] = from_ledger(ledger, reason=reason)
         for problem in ledger.problems:
-            print(f"dvbench: left out: {problem}", file=sys.stderr)
+            tell(f"left out: {problem}")
     if not options.update:
         write_atomically(options.out / ".writable", b"").unlink()  # better now than after minutes
     with display(len(parts)) as bar:

@@ -2,11 +2,10 @@
 
 import argparse
 import re
-import sys
 import time
 from pathlib import Path
 
-from dvbench.verbs.common import FAILED, GOOD, OUT, Subparsers, UsageError, add_verb, print_tables, seconds, wrote
+from dvbench.verbs.common import FAILED, GOOD, OUT, Subparsers, UsageError, add_verb, print_tables, seconds, tell, wrote
 
 RECORDS = Path("reports/records")
 
@@ -32,7 +31,7 @@ def gpu(options: argparse.Namespace) -> int:
     wrote(*written)
     for outcome in run.outcomes:
         if outcome.reason:
-            print(f"dvbench: {outcome.step}: {outcome.reason}", file=sys.stderr)
+            tell(f"{outcome.step}: {outcome.reason}")
     if not options.rehearse:
         print(f"to commit the records: cp -r {out / 'records'} {RECORDS / _slug(str(run.here['hardware']))}")
     return FAILED if any(outcome.reason for outcome in run.outcomes) else GOOD

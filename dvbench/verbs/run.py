@@ -22,6 +22,7 @@ from dvbench.verbs.common import (
     positive,
     print_tables,
     seed_number,
+    tell,
     torch_device,
     wrote,
 )
@@ -133,7 +134,7 @@ def run_cells(
         compute = replace(compute, workers=compute.workers or 0)
         title, pool = f"{at_once} at a time", partial(Processes, at_once)
     with _bar(f"{len(cells)} runs, {title}") as report:
-        return run_side_by_side(cells, compute, out, pool, command=command, fresh=fresh, report=report, tell=_tell)
+        return run_side_by_side(cells, compute, out, pool, command=command, fresh=fresh, report=report, tell=tell)
 
 
 def _one_by_one(
@@ -157,16 +158,12 @@ def _one_by_one(
             if errors is None:
                 raise
             errors[cell] = one_line(error)
-            _tell(f"{title}: {errors[cell]}")
+            tell(f"{title}: {errors[cell]}")
             continue
         records.append(record)
         if record.reason:
-            _tell(f"{title}: {record.reason}")
+            tell(f"{title}: {record.reason}")
     return records
-
-
-def _tell(line: str) -> None:
-    print(f"dvbench: {line}", file=sys.stderr)
 
 
 def dry_run(cells: "Sequence[RunCell]") -> Any:
@@ -218,13 +215,13 @@ def _bar(title: str) -> "Iterator[Report]":
 
     console = Console(stderr=True)
     columns = (
-        TextColumn(title),
+        TextColumn(title, markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     if not console.is_terminal:
         print(title, file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Any
 
 from dvbench.data import catalog
 from dvbench.training.run_cell import RunCell
+from dvbench.training.summary import told_protocol
 from reports.record import SCHEMA, Record
 
 #: Keys of a protocol that decide nothing: what it is called, and what reduced runs take of it.
@@ -124,7 +125,7 @@ def _test_images(case: Case) -> Iterator[str]:
 
 
 def _protocol(case: Case) -> Iterator[str]:
-    made, wanted = _flat(_told_protocol(case.run)), _flat(case.demand.protocol)
+    made, wanted = _flat(told_protocol(case.run)), _flat(case.demand.protocol)
     if not made:
         yield "the record does not say by which protocol"
         return
@@ -176,7 +177,7 @@ def _own_weights(case: Case) -> Iterator[str]:
 def _epochs(case: Case) -> Iterator[str]:
     reached, wanted = (
         case.run.basis.get("epochs"),
-        _told_protocol(case.run).get("epochs", case.demand.protocol["epochs"]),
+        told_protocol(case.run).get("epochs", case.demand.protocol["epochs"]),
     )
     if reached not in (None, wanted):
         yield f"stopped after {reached} of {wanted} epochs"
@@ -190,7 +191,7 @@ def _precision(case: Case) -> Iterator[str]:
 
 def _batch(case: Case) -> Iterator[str]:
     used = case.run.basis.get("batch")
-    if used not in (None, _told_protocol(case.run).get("batch")):
+    if used not in (None, told_protocol(case.run).get("batch")):
         yield f"steps of {used} images instead of {case.demand.protocol['batch']}"
 
 
@@ -271,15 +272,6 @@ def _flaw_of(own: Record) -> str:
         return f"{own.cell.get('protocol')} instead of {PRETRAINING}"
     cell = RunCell(str(own.cell["model"]), PRETRAINING, "full", str(own.cell["variant"]))
     return next((one.words for one in departures(Demand(cell), own) if one.disqualifies), "")
-
-
-def _told_protocol(run: Record) -> Basis:
-    """Return the protocol that a record tells; empty where it tells none that can be read."""
-    try:
-        told = json.loads(str(run.environment.get("protocol")))
-    except ValueError:
-        return {}
-    return told if isinstance(told, Mapping) else {}
 
 
 def _part(run: Record, name: str) -> Basis:

@@ -30,7 +30,7 @@ def _flaws(name: str, measure: Measure) -> Iterator[str]:
         yield f"is in '{measure.unit}': no unit of its"
     told = [*measure.samples, *([] if measure.value is None else [measure.value])]
     numbers = [*told, *(measure.interval or ())]
-    if not all(number < LARGEST for number in numbers):
+    if any(number > LARGEST for number in numbers):
         yield "is no number that can be measured"
     elif any(number < 0 for number in numbers):
         yield "is negative"

@@ -83,11 +83,10 @@ def is_training(record: Record) -> bool:
 
 def unsaid(record: Record) -> Iterator[str]:
     """Tell what a record does not say, or says in no way that dvbench does."""
-    on_gpu = any(str(told.get("device")).startswith("cuda") for told in (record.cell, record.environment))
     here = record.environment
     yield from _of_cell(record)
     yield from _against(Machine, here)
-    if on_gpu:
+    if str(here.get("device")).startswith("cuda"):
         yield from _against(Graphics, here)
     if is_training(record):
         yield from _against(Scored, here)

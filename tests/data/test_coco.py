@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_stored_area_is_kept_and_a_missing_one_is_that_of_the_box(tmp_path: Path
     without = annotation()
     del without["area"]
     (image,) = read_coco(write(tmp_path / "a.json", annotation(area=63), without), CLASSES).images
-    assert [instance.area for instance in image.instances] == [63, 48]
+    assert boxes_and_labels(image)["area"].tolist() == [63, 48]
 
 
 def test_image_without_objects_keeps_the_shapes(tmp_path: Path) -> None:
@@ -65,10 +66,21 @@ def test_image_without_objects_keeps_the_shapes(tmp_path: Path) -> None:
     assert masks(image).shape == (0, 20, 30)
 
 
-def test_crowd_is_counted_and_left_out(tmp_path: Path) -> None:
-    crowd = annotation(iscrowd=1, segmentation={"counts": [0, 600], "size": [20, 30]})
+@pytest.mark.parametrize("counts", [[40, 60, 500], "X1l1d?"])
+def test_crowds_are_kept_apart_with_their_masks_in_runs(tmp_path: Path, counts: Any) -> None:
+    """COCO counts pixels column by column: 40 outside, which are 2 columns of 20, then 60 inside, which are 3."""
+    crowd = annotation(iscrowd=1, segmentation={"counts": counts, "size": [20, 30]})
     (image,) = read_coco(write(tmp_path / "a.json", crowd, annotation()), CLASSES).images
-    assert (len(image.instances), image.crowds) == (1, 1)
+    assert (len(image.instances), len(image.crowds)) == (1, 1)
+    assert masks(image).shape == (1, 20, 30)
+    (mask,) = masks(replace(image, instances=image.crowds))
+    assert mask.sum(0).tolist() == [0] * 2 + [20] * 3 + [0] * 25
+
+
+def test_mask_of_a_crowd_that_does_not_fit_its_image_is_named(tmp_path: Path) -> None:
+    crowd = annotation(id=8, iscrowd=1, segmentation={"counts": [600], "size": [30, 20]})
+    with pytest.raises(CocoError, match=r"a\.json annotation 8 has a mask of \[30, 20\] px, unlike its image"):
+        read_coco(write(tmp_path / "a.json", crowd), CLASSES)
 
 
 def test_box_outside_is_clipped_or_left_out_and_named(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from dvbench.data.folders import (
     WHUBuilding,
 )
 from dvbench.data.folders.base import FolderDataset
-from dvbench.data.folders.fmow import FMoWError
+from dvbench.data.folders.fmow import FMoWError, read_regions
 from dvbench.data.folders.forestnet import ForestNetError
 from dvbench.data.pixels import PixelError
 
@@ -289,12 +289,18 @@ def test_aid_refuses_a_list_that_climbs_out(tmp_path: Path) -> None:
 def test_levir_ship_has_boxes_and_keeps_images_without_ships(tmp_path: Path) -> None:
     dataset = opened("levir_ship", tmp_path, "test")
     sample, empty = dataset[0], dataset[1]
-    assert set(sample) == {"image", "bbox_xyxy", "label"}
+    assert set(sample) == {"image", "bbox_xyxy", "label", "area", "crowd"}
     assert sample["bbox_xyxy"].tolist() == [[2, 3, 10, 9]]
     assert sample["label"].tolist() == [1]
+    assert sample["area"].tolist() == [63]  # (8 + 1)(6 + 1), as LEVIR-Ship counts
+    assert {key: value.tolist() for key, value in sample["crowd"].items()} == {
+        "bbox_xyxy": [[0, 0, SIDE, SIDE]],
+        "label": [1],
+        "area": [63],
+    }
     assert (empty["bbox_xyxy"].shape, empty["label"].dtype) == ((0, 4), torch.int64)
     ship = dataset.images[0].instances[0]  # type: ignore[attr-defined]
-    assert (ship.id, ship.area, dataset.images[0].crowds) == (1, 63, 1)  # type: ignore[attr-defined]
+    assert (ship.id, ship.area) == (1, 63)
 
 
 def test_ssdd_masks_sit_in_their_boxes(tmp_path: Path) -> None:
@@ -303,6 +309,7 @@ def test_ssdd_masks_sit_in_their_boxes(tmp_path: Path) -> None:
     rows, columns = sample["mask"][0].nonzero(as_tuple=True)
     corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert sample["bbox_xyxy"][0].tolist() == corners
+    assert torch.equal(sample["crowd"]["mask"], sample["mask"])  # both have the same outline
     assert torch.equal(sample["image"][0], sample["image"][2])
 
 
@@ -419,6 +426,17 @@ def test_fmow_boxes_and_labels(tmp_path: Path) -> None:
     assert len(by_key["val/zoo/zoo_1/zoo_1_0_rgb.jpg"]["label"]) == 1  # stored without a list
     assert by_key["seq/0000020/0000020_0_rgb.jpg"]["bbox_xyxy"].shape == (0, 4)
     assert FMoW(tmp_path, "test")[0]["label"].tolist() == [0]  # the entry with ID -1 marks no object
+
+
+def test_fmow_entries_that_are_no_objects_follow_one_of_two_rules(tmp_path: Path) -> None:
+    """The tool that packs fMoW for DynamicVis skips `'raw_location' in box`; other readers skip the ID -1."""
+    entry = {"category": "zoo", "box": [1, 2, 3, 4]}
+    boxes = [entry | {"ID": 1}, entry | {"ID": -1, "category": "dam"}, entry | {"ID": 2, "raw_location": "POLYGON"}]
+    path = save_json(tmp_path / "a.json", {"bounding_boxes": boxes})
+    assert read_regions(path).names == read_regions(path, "context").names == ("zoo", "zoo")
+    assert read_regions(path, "raw_location").names == ("zoo", "dam")
+    make_fmow(tmp_path)
+    assert FMoW(tmp_path, "test", left_out="raw_location")[0]["label"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,15 @@ def test_large_images_shrink_with_their_boxes(
     assert sample["bbox_xyxy"].tolist() == [[2, 1, 6, 4]]
 
 
+def test_entries_are_left_out_by_the_rule_that_is_asked_for(tmp_path: Path, entries: list[Entry]) -> None:
+    boxes = [{"ID": -1, "category": "dam", "box": [1, 2, 8, 6]}]
+    boxes += [{"ID": 1, "category": "zoo", "box": [2, 2, 8, 6], "raw_location": ""}]
+    entries[0].annotation.write_text(json.dumps({"bounding_boxes": boxes}))
+    for rule, left in (("context", [2]), ("raw_location", [1])):
+        write_shards(entries[:1], tmp_path / rule, shards=1, left_out=rule)
+        assert numbers(Shards(tmp_path / rule)) == left
+
+
 def test_unfinished_writing_leaves_no_meta_and_no_half_shard(tmp_path: Path, entries: list[Entry]) -> None:
     write_shards(entries, tmp_path / "out", shards=2)
     entries[0].image.write_bytes(b"no image")

@@ -147,6 +147,16 @@ def test_targets_can_stay_where_scores_are_taken() -> None:
         assert torch.equal(out[key], given[key])
 
 
+def test_what_only_scores_ask_for_stays_with_the_targets_and_is_left_behind_without() -> None:
+    """Boxes are left out and moved while training, and areas and crowds do not follow."""
+    crowd = {"bbox_xyxy": torch.tensor([[0.0, 0, 24, 8]]), "label": torch.tensor([1]), "area": torch.tensor([192.0])}
+    given = instance() | {"area": torch.tensor([24.0, 32.0]), "crowd": crowd}
+    scored = pipeline(SSDD, augmentation("resize", size=32), keep_targets=True)(given)
+    assert scored["area"].tolist() == [24, 32]
+    assert scored["crowd"]["bbox_xyxy"].tolist() == [[0, 0, 24, 8]]
+    assert not {"area", "crowd"} & pipeline(SSDD, augmentation("resize", size=32))(given).keys()
+
+
 def test_steps_see_bytes_that_torchvision_understands() -> None:
     seen: list[Sample] = []
 

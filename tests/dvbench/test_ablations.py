@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from dvbench.training.wanted_runs import Wish, wanted
 from models.dynamicvis import DynamicVis, DynamicVisConfig
 from models.zoo import build
 from reports.ledger import Ledger
+from reports.outcomes import Outcomes, keep
 from reports.record import Measure, Record, Status
 from reports.table import Table
 from tests.dvbench.runs_on_paper import run
@@ -175,13 +177,17 @@ def test_global_tokens_cost_what_longer_sequences_cost() -> None:
 
 
 def test_channel_mixing_adds_two_convolutions_and_a_mixer_to_each_block() -> None:
-    """Convolutions of 3 x 3 between `width` maps, and a mixer on squares of 16 x 16, with its norm and gate."""
+    """Convolutions of 3 x 3 between `width` maps, and a mixer on squares of 16 x 16, with its norm.
+
+    A gate has each block but the first stage's two, whose ratio is 1 (the authors' ChannelSparseMixer in
+    dynamicvis/models/models.py makes `channel_gate` where `reduction_ratio > 1`).
+    """
     width, rank, states = 256, 16, 16
     inner = 2 * width
     mixer = width + 2 * width * inner + 5 * inner + inner * (rank + 2 * states) + rank * inner + inner
     mixer += inner * states + inner + inner * width
     convolutions = sum(depth * 2 * (9 * w * w + w) for depth, w in zip((2, 4, 16, 4), (96, 192, 384, 768), strict=True))
-    added = convolutions + 26 * (mixer + width)
+    added = convolutions + 26 * mixer + 24 * width
     assert row_counts(named(17, "spatial + channel, serial")).parameters == 36_770_142 + added
 
 
@@ -210,7 +216,7 @@ def test_the_published_graph_holds_about_what_the_paper_prints(monkeypatch: pyte
 
 @pytest.mark.parametrize("table", TABLES)
 def test_without_runs_the_costs_are_there_and_the_scores_are_not_run(table: int) -> None:
-    (stem, cost), (_, beside) = tables(table, [])
+    (stem, cost), (_, beside) = tables(table, [], Path())
     assert stem == f"table{table}_cost"
     assert len(cost.rows) == len(beside.rows) == SIZES[table]
     assert {cells[-2] for cells in beside.rows} == {"not run"}
@@ -219,7 +225,7 @@ def test_without_runs_the_costs_are_there_and_the_scores_are_not_run(table: int)
 
 
 def test_table_16_sets_live_bytes_beside_the_papers_memory() -> None:
-    cost = tables(16, [])[0][1]
+    cost = tables(16, [], Path())[0][1]
     dense = line(cost, "0, 0, 0, 0")
     assert dense["paper (MB)"] == "379.99"
     assert float(dense["live (MiB)"]) == pytest.approx(row_counts(rows(16)[0]).live_bytes / 2**20, abs=0.005)
@@ -230,20 +236,20 @@ def test_full_runs_are_set_beside_their_own_row_only() -> None:
     cells, _ = wanted(16, Wish(scale="full", seeds=3))
     scores = {"precision": 94.0, "recall": 93.9}
     made = [run(cell, f1=90.0 + cell.seed / 10, **scores) for cell in cells if cell.switches == "{}"]
-    beside = tables(16, made)[1][1]
+    beside = tables(16, made, Path())[1][1]
     default = line(beside, "7/8, 3/4, 1/2, 0 (default)")
     assert default["f1, paper | ours"].startswith("93.81 | 90.10 (")
     assert default["precision, paper | ours"] == "94.11 | 94.00 (93.80 to 94.20, 3 seeds)"  # as over images alone
     assert default["verdict"] == "differs"  # f1 does
     assert [cells[-2] for cells in beside.rows].count("not run") == 4
     noisy = run(wanted(19, Wish(scale="full", rows=("fixed 0.4",)))[0][0], f1=93.0, **scores)
-    assert tables(16, [noisy])[1][1].rows == tables(16, [])[1][1].rows  # noise is no reduction ratio
+    assert tables(16, [noisy], Path())[1][1].rows == tables(16, [], Path())[1][1].rows  # noise is no reduction ratio
 
 
 def test_reduced_runs_have_a_table_of_their_own_that_compares_with_nothing() -> None:
     cells, _ = wanted(16, Wish(scale="smoke"))
     made = [record(cell, precision=60, recall=60, f1=60 + cell.seed, baseline=10) for cell in cells[:6]]
-    _, (_, beside), (stem, reduced) = tables(16, made)
+    _, (_, beside), (stem, reduced) = tables(16, made, Path())
     assert stem == f"table16_{REDUCED}"
     assert {cells[-2] for cells in beside.rows} == {"not run"}
     dense = line(reduced, "0, 0, 0, 0")
@@ -254,11 +260,28 @@ def test_reduced_runs_have_a_table_of_their_own_that_compares_with_nothing() -> 
     assert any("Not comparable with the paper" in note for note in reduced.notes)
 
 
+def test_reduced_rows_say_whether_they_are_told_apart_from_the_default(tmp_path: Path) -> None:
+    cells, _ = wanted(16, Wish(scale="smoke"))
+    for cell in cells:
+        right = 30 if cell.switches == '{"keep": [0, 0, 0, 0]}' else 60  # of 80 pixels of the target in each image
+        counts = np.tile(np.array([[90, 100, 100], [right + cell.seed, 60 + cell.seed, 80]]).T, (40, 1, 1))
+        counts[::2, 2] += 5
+        names = np.array([f"test/{number}" for number in range(40)])
+        found = Outcomes("dense", names, {"counts": counts, "target": np.array(1), "mean": np.array(False)})
+        keep(found, record(cell, **found.score(np.arange(40)), baseline=10), Ledger(tmp_path))
+    reduced = tables(16, Ledger(tmp_path).records(), tmp_path)[2][1]
+    told = {cells[0]: cells[-2] for cells in reduced.rows}
+    assert told.pop("0, 0, 0, 0").startswith("worse by ")
+    assert told.pop("7/8, 3/4, 1/2, 0 (default)") == ""
+    assert set(told.values()) == {"equivalent, within 1"}  # they are the same on every image
+    assert tables(16, Ledger(tmp_path).records(), Path())[2][1].rows[0][-2] == ""  # no outcomes there
+
+
 def test_of_several_settings_the_newest_is_shown_and_never_a_mixture() -> None:
     old, _ = wanted(16, Wish(scale="smoke"))
     new, _ = wanted(16, Wish(scale="smoke", seeds=1, changes={"epochs": 1}))
     made = [record(cell, f1=10, baseline=10) for cell in old] + [record(cell, "2026-02-02", f1=50) for cell in new]
-    found = line(tables(16, made)[2][1], "0, 0, 0, 0")
+    found = line(tables(16, made, Path())[2][1], "0, 0, 0, 0")
     assert (found["f1"], found["seeds"]) == ("50.00", "1")
 
 
@@ -275,7 +298,7 @@ def test_a_tiny_row_runs_from_the_command_line_to_its_table(capsys: pytest.Captu
     assert "recall_stage1_untrained" in made.measures
     assert "Table 16, reduced" in capsys.readouterr().out
     (last,) = [text for text in (tmp_path / f"table16_{REDUCED}.csv").read_text().splitlines() if "31/32" in text]
-    assert last.endswith(",1,not comparable")
+    assert last.endswith(",1,,not comparable")
     assert cli.main([*ask, "--workers", "0", "--out", str(tmp_path)]) in (0, 1)
     assert Ledger(tmp_path / "records").records() == [made]  # taken over, not run again
     assert cli.main(["report", "selection", "--out", str(tmp_path)]) == 0

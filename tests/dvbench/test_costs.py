@@ -342,6 +342,11 @@ def test_figure20_draws_ours_and_marks_out_of_memory() -> None:
     assert labels.count("OOM") == 2, "the paper's at 4096 and ours at 256"
 
 
+def test_a_latency_that_no_axis_has_a_place_for_is_left_out() -> None:
+    figure = figure20(Found.newest([record("resnet101", 128, -9.0), record("resnet101", 256, 19.0)]))
+    assert ([256], [19.0]) in curves(figure)
+
+
 def test_figure21_counts_ours_at_every_size(off_by: SimpleNamespace) -> None:
     off_by.memory = 0.5
     mine = [float(printed(14)[("DynamicVis-B", ""), side]["memory_mb"]) / 2 for side in RESOLUTIONS]

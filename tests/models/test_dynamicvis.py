@@ -382,3 +382,10 @@ def test_bfloat16_stays_near_float32(keep: tuple[int, int, int, int]) -> None:
 def test_configs_that_no_model_can_have(switches: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build("dynamicvis_t", **switches)
+
+
+def test_a_channel_mixer_that_keeps_all_channels_has_no_gate() -> None:
+    """ChannelSparseMixer of dynamicvis/models/models.py makes `channel_gate` where `reduction_ratio > 1`."""
+    model = DynamicVis(DynamicVisConfig(depths=(1, 1, 1, 1), selection="channel", channel_keep=(1, 2, 0, 4)))
+    gated = {int(name.split(".")[1]) for name in model.state_dict() if name.endswith("mixer.gate.weight")}
+    assert gated == {1, 3}

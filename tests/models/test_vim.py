@@ -39,6 +39,23 @@ def test_vim_tiny_follows_the_equations_at_full_width_and_depth() -> None:
     assert error(model.pooled(image), token) < 1e-5
 
 
+def test_weights_start_as_in_the_authors_code() -> None:
+    """hustvl/Vim: vim/models_mamba.py draws patches with timm's lecun_normal_, which cuts at twice the spread it asks
+    for, and zeroes the biases of linear layers. mamba_simple.py draws step sizes from 0.001 to 0.1 for `dt_proj` and
+    keeps them (`_no_reinit`), but neither for `dt_proj_b`.
+    """
+    torch.manual_seed(0)
+    model = Vim(192, 2)
+    patch = model.patch.weight.detach()
+    spread = 768**-0.5 / 0.8796
+    assert patch.std().item() == pytest.approx(768**-0.5, rel=0.01)
+    assert 1.9 * spread < patch.abs().max() < 2.001 * spread
+    for block in model.blocks:
+        steps = torch.nn.functional.softplus(block.mixer.dt_proj.bias)
+        assert (steps.min() > 0.00099, steps.max() < 0.101) == (True, True)
+        assert not block.mixer.back.dt_proj.bias.any()
+
+
 @torch.no_grad()
 def test_both_directions_reach_every_token() -> None:
     model, image = made(torch.float64), torch.randn(1, 3, 64, 64, dtype=torch.float64)

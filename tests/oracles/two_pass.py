@@ -105,11 +105,14 @@ class _Graph:
         return x + d
 
     def _channel(self, at: str, x: Tensor, grid: tuple[int, int], keep: int, side: int) -> Tensor:
-        """Channels as tokens: their maps, resized to side x side, are the features."""
+        """Channels as tokens: their maps, resized to side x side, are the features.
+
+        The authors' ChannelSparseMixer has a gate where `reduction_ratio > 1` only.
+        """
         image = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *grid)
         small = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
         small = F.silu(self._conv2d(small, at + "reduce", 1, 1))
-        mixed = self._stim(at + "mixer.", small.flatten(2), keep, "none", 1).reshape(small.shape)
+        mixed = self._stim(at + "mixer.", small.flatten(2), keep if keep > 1 else 0, "none", 1).reshape(small.shape)
         large = F.interpolate(mixed, size=grid, mode="bilinear", align_corners=False)
         new = F.silu(self._conv2d(large, at + "expand", 1, 1))
         return (new.flatten(2).transpose(1, 2) + x) / 2

@@ -1,6 +1,5 @@
 """Curves show one machine at a time beside the paper's, each model once in the legend."""
 
-import json
 from typing import Any
 
 from reports.curves import Curves
@@ -10,7 +9,7 @@ PAPER = [Series("A", [128, 256], [1, 2], kind="paper", oom=[512])]
 
 
 def drawn(machines: dict[str, list[Series]]) -> dict[str, Any]:
-    return dict(json.loads(Curves("latency", "Latency", "ms", PAPER, machines).to_json()))
+    return Curves("latency", "Latency", "ms", PAPER, machines).to_dict()
 
 
 def test_without_a_machine_the_papers_curves_are_shown() -> None:
@@ -38,3 +37,11 @@ def test_a_model_keeps_its_colour_from_machine_to_machine() -> None:
 def test_out_of_memory_is_a_mark_with_its_word() -> None:
     (mark,) = [trace for trace in drawn({})["data"] if trace["mode"] == "markers+text"]
     assert (mark["x"], mark["text"]) == ([512], ["OOM"])
+
+
+def test_names_of_strangers_are_text() -> None:
+    figure = drawn({"<b>%{x}</b>": [Series("<i>A</i>", [128], [3])], "other": []})
+    (menu,) = figure["layout"]["updatemenus"]
+    assert menu["buttons"][0]["label"] == "&lt;b&gt;%&#123;x}&lt;/b&gt;"
+    trace = next(one for one in figure["data"] if one["name"] == "&lt;i&gt;A&lt;/i&gt;")
+    assert trace["hovertemplate"].startswith("<b>&lt;i&gt;A&lt;/i&gt;</b>, &lt;b&gt;%&#123;x}&lt;/b&gt;<br>%{x} px")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.ledger import Ledger, LedgerError, write_atomically
+from reports.ledger import LARGEST, Ledger, LedgerError, write_atomically
 from reports.record import Measure, Record, RecordError, Status
 
 
@@ -79,6 +79,25 @@ def test_corrupt_files_are_named_and_kept(tmp_path: Path) -> None:
         assert "binary.json" in ledger.problems[0]
         assert "cut.json" in ledger.problems[1]
     assert (tmp_path / "cut.json").exists()
+
+
+def test_what_is_no_file_of_a_records_size_is_set_aside(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(record())
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    (tmp_path / "a\x1b[2J.json").write_text("{")
+    os.close(os.open(os.fsencode(tmp_path) + b"/\xff.json", os.O_CREAT))
+    assert ledger.records() == [record()]
+    assert len(ledger.problems) == 6
+    told = "\n".join(ledger.problems)
+    assert told.count("is a file, and this is none; move it elsewhere") == 3
+    assert "large.json: larger than 16 MiB" in told
+    assert r"a\x1b[2J.json" in told
+    told.encode()
 
 
 def test_a_name_cannot_leave_the_folder(tmp_path: Path) -> None:

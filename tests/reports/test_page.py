@@ -1,10 +1,13 @@
 """The page holds everything it shows, says what is missing, and works in a browser without a network."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,29 @@ def test_names_from_outside_are_text_and_never_markup() -> None:
     assert "A &amp; B" in html
     assert "an &lt;old&gt; card" in html
     assert "an <old> card" not in html
+
+
+def test_no_name_turns_the_text_around_it() -> None:
+    html = page(shown="a \u202ecard", records=[record("c" * 64, "a \u202ecard", "2026-01-01")]).to_html()
+    assert "\u202e" not in html
+    assert r"a \u202ecard. The curves let you choose." in html
+
+
+def test_the_machine_that_heads_a_column_is_text() -> None:
+    assert "<th>an &lt;img src=x&gt; card</th>" in page(environment={"an <img src=x> card": {"torch": "2"}}).to_html()
+
+
+def test_the_page_may_run_its_own_script_and_load_nothing() -> None:
+    html = page().to_html()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)
+    rules = dict(rule.split(" ", 1) for rule in unescape(policy).split("; "))
+    (script,) = re.findall(r'(?s)<script type="module">(.*?)</script>', html)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}' blob:"
+    assert "'none'" in rules["base-uri"]
+    assert "'none'" in rules["form-action"]
+    assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<script")
 
 
 def test_every_number_links_to_its_record_which_is_in_the_page() -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.axes import Axes
@@ -73,6 +74,16 @@ def test_saved_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert not any(stamp in path.read_bytes() for path in first for stamp in (b"CreationDate", b"dc:date", b"tIME"))
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(path.name for path in first)
+
+
+def test_text_of_strangers_is_drawn_as_it_reads(tmp_path: Path) -> None:
+    label = "5$ to \\frac{$ </text><script>\x1b"
+    figure = resolution_plot([curve(label)], ylabel=label, title=label, caption=label)
+    _, svg, _ = save(figure, tmp_path, "figure20")
+    root = ElementTree.parse(svg, ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True)))  # noqa: S314
+    comments = [str(one.text).strip() for one in root.iter() if one.tag is ElementTree.Comment]
+    assert comments.count("5$ to \\frac{$ &lt;/text&gt;&lt;script&gt;\\x1b") == 4
+    assert not [one for one in root.iter() if str(one.tag).endswith("script")]
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])

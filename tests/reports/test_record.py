@@ -36,6 +36,15 @@ def _changed(**changes: object) -> str:
     return json.dumps(json.loads(RECORD.to_json()) | changes)
 
 
+def _measured(**changes: object) -> str:
+    measure = {"value": 3.0, "unit": "ms", "how": "measured", "samples": [], "note": "", "interval": None}
+    return _changed(measures={"latency_ms": measure | changes})
+
+
+def _nested(levels: int) -> dict[str, object]:
+    return {"a": _nested(levels - 1)} if levels else {}
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -63,6 +72,24 @@ def _changed(**changes: object) -> str:
             ),
             "not a number",
         ),
+        (_changed(reason=["a"]), "reason of record is no text"),
+        (_changed(created="yesterday"), "was created 'yesterday'"),
+        (_changed(status=["ok"]), "status of record is no text"),
+        (_changed(cell={"model": ["dynamicvis_b"]}), "model of the cell is no plain value"),
+        (_measured(value=True), "not a number"),
+        (_measured(unit=3), "unit of latency_ms is no text"),
+        (_measured(note=None), "note of latency_ms is no text"),
+        (_measured(samples="123"), "not a number"),
+        (_measured(value=float("nan")), "NaN is not a number of JSON"),
+        (_measured(value=float("-inf")), "-Infinity is not a number of JSON"),
+        (_measured(value=3.25).replace("3.25", "1e999"), "number 1e999... is too large"),
+        (_measured(value=3.25).replace("3.25", "9" * 5000), "number 999999999999... is too large"),
+        (_changed(environment={"a": 1}).replace('"a": 1', '"a": 1, "a": 2'), "key 'a' stands twice"),
+        (_changed(environment={"a": "\ud800"}), "surrogates not allowed"),
+        (_changed(environment=_nested(40)), "nested deeper than 32 levels"),
+        ('{"a": ' * 100_000, "nested deeper than 32 levels"),
+        ("[" * 100_000 + "]" * 100_000, "nested deeper than 32 levels"),
+        (_changed(**{"a\nb\x1b[2J": 1}), r"unknown a b\x1b[2J"),
     ],
 )
 def test_corrupt_text_is_one_line_with_the_source_and_what_to_do(text: str, names: str) -> None:
@@ -126,6 +153,11 @@ def test_every_measure_has_a_unit_and_a_meaning() -> None:
     assert all(unit and meaning for unit, meaning in MEASURES.values())
     assert {unit for name, (unit, _) in MEASURES.items() if name.endswith("_bytes")} == {"B"}
     assert {unit for name, (unit, _) in MEASURES.items() if name.endswith("_ms")} == {"ms"}
+
+
+def test_a_record_that_names_no_machine_has_an_unknown_one() -> None:
+    assert RECORD.hardware == "unknown"
+    assert Record(**vars(RECORD) | {"environment": {"hardware": "a card"}}).hardware == "a card"
 
 
 def test_importing_the_record_pulls_in_nothing_heavy() -> None:

@@ -28,7 +28,7 @@ def test_markdown_has_title_cells_and_provenance(table: Table) -> None:
         "| model             | latency (ms) | verdict |\n"
         "| ----------------- | -----------: | ------- |\n"
         r"| ViT-B_16 \| eager |     1,581.18 | differs |" + "\n"
-        "| [2x] 100%         |              | not run |\n"
+        r"| \[2x\] 100%       |              | not run |" + "\n"
         "| DynamicVis-B      |        97.18 |         |\n\n"
         "- Paper: arXiv 2503.16426v1, GPU not stated.\n"
         "- Ours: 2 cores.\n"
@@ -44,7 +44,7 @@ def test_latex_uses_booktabs_and_escapes(table: Table) -> None:
     assert r"\caption{Table 14: cost \& size. Batch size 1.}" in text
     assert r"\begin{tabular}{lrl}" in text
     assert r"ViT-B\_16 | eager & 1,581.18 & differs \\" in text
-    assert r"[2x] 100\% &  & not run \\" in text
+    assert r"{[}2x] 100\% &  & not run \\" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert "Paper: arXiv 2503.16426v1, GPU not stated." in text
 
@@ -57,6 +57,22 @@ def test_latex_escapes_once() -> None:
 def test_csv_holds_the_cells_and_nothing_else(table: Table) -> None:
     assert list(csv.reader(io.StringIO(table.to_csv()))) == [table.columns, *table.rows]
     assert "\r" not in table.to_csv()
+
+
+def test_what_a_stranger_wrote_is_text_in_every_format() -> None:
+    told = "=1+1|<b>x</b>\n\x1b[31m$\\input{a}"
+    table = Table(told, [told], [[told]], [told], told)
+    assert table.to_csv() == "'=1+1|<b>x</b> \\x1b[31m$\\input{a}\n" * 2
+    written = r"=1+1\|\<b>x\</b> \\x1b\[31m$\\input{a}"
+    assert table.to_markdown().splitlines() == [
+        *(f"## {written}", "", written, ""),
+        *(f"| {written} |", f"| {'-' * len(written)} |", f"| {written} |", ""),
+        f"- {written}",
+    ]
+    assert table.to_latex().count(r"$<$b$>$x$<$/b$>$ \textbackslash{}x1b{[}31m\$\textbackslash{}input\{a\}") == 5
+    console = Console(file=io.StringIO(), width=120, record=True)
+    console.print(table.to_rich())
+    assert console.export_text().count(r"=1+1|<b>x</b> \x1b[31m$\input{a}") == 5
 
 
 def test_terminal_shows_every_cell_and_takes_none_for_markup(table: Table) -> None:

@@ -62,14 +62,16 @@ def taken_in(drawn: list[tuple[Prediction, Batch]], classes: int, **options: Any
 def reference(drawn: list[tuple[Prediction, Batch]], classes: int, kind: str, areas: list[list[float]]) -> np.ndarray:
     truths, detections = [], []
     for number, (found, batch) in enumerate(drawn, start=1):
-        for box, label, mask in zip(batch["bbox_xyxy"][0].double(), batch["label"][0], batch["mask"][0], strict=True):
-            left, top, right, bottom = box.tolist()
-            area = float(mask.sum()) if kind == "segm" else (right - left) * (bottom - top)
-            code = coco_mask.encode(np.asfortranarray(mask.numpy()))
-            truths.append(
-                {"id": len(truths) + 1, "image_id": number, "category_id": int(label), "iscrowd": 0, "area": area}
-                | {"bbox": [left, top, right - left, bottom - top], "segmentation": code}
-            )
+        true = {key: batch[key][0] for key in ("bbox_xyxy", "label", "mask")}
+        for iscrowd, part in enumerate((true, batch["crowd"][0] if "crowd" in batch else {})):
+            for box, label, mask in zip(*part.values(), strict=True):
+                left, top, right, bottom = box.double().tolist()
+                area = float(mask.sum()) if kind == "segm" else (right - left) * (bottom - top)
+                code = coco_mask.encode(np.asfortranarray(mask.numpy()))
+                truths.append(
+                    {"id": len(truths) + 1, "image_id": number, "category_id": int(label), "iscrowd": iscrowd}
+                    | {"area": area, "bbox": [left, top, right - left, bottom - top], "segmentation": code}
+                )
         for box, score, label, mask in zip(
             *(found[key] for key in ("boxes", "scores", "labels", "masks")), strict=True
         ):
@@ -125,6 +127,53 @@ def test_masks_agree_with_pycocotools(seed: int) -> None:
         theirs = reference(drawn, 3, kind, [[0, 1e10]])
         assert ours[f"{prefix}_ap"] == pytest.approx(mean(theirs), abs=1e-6)
         assert ours[f"{prefix}_ap75"] == pytest.approx(mean(theirs[5]), abs=1e-6)
+
+
+def with_crowds(seed: int) -> list[tuple[Prediction, Batch]]:
+    """Scenes with a crowd in each, under half of the detections; some images have no other truth."""
+    rng, drawn = np.random.default_rng(seed + 100), scenes(seed, 12, classes=3)
+    for _, batch in drawn:
+        boxes = torch.tensor([[0.0, 0, SIDE, SIDE / 2]])
+        batch["crowd"] = [{"bbox_xyxy": boxes, "label": torch.tensor([rng.integers(1, 3)]), "mask": filled(boxes)}]
+    return drawn
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crowds_are_neither_found_nor_missed_as_in_pycocotools(seed: int) -> None:
+    drawn = with_crowds(seed)
+    ours = taken_in(drawn, 3, masks=True).compute()
+    for kind, prefix in (("bbox", "box"), ("segm", "mask")):
+        assert ours[f"{prefix}_ap"] == pytest.approx(mean(reference(drawn, 3, kind, [[0, 1e10]])), abs=1e-6)
+    without = [(found, {key: value for key, value in batch.items() if key != "crowd"}) for found, batch in drawn]
+    assert ours != taken_in(without, 3, masks=True).compute()
+
+
+def test_a_hundred_detections_count_in_each_class_as_in_pycocotools() -> None:
+    """The 150 best are noise of one class, and the only one of the other class finds its object."""
+    box = torch.tensor([[10.0, 10, 40, 40]])
+    boxes = torch.cat([torch.tensor([[60.0, 60, 90, 90]]).repeat(150, 1), box])
+    labels = torch.tensor([1] * 150 + [2])
+    found = {"boxes": boxes, "labels": labels, "scores": torch.linspace(1, 0.5, 151), "masks": filled(boxes).bool()}
+    true = {
+        "bbox_xyxy": [box],
+        "label": [torch.tensor([2])],
+        "mask": [filled(box)],
+        "size": torch.tensor([[SIDE, SIDE]]),
+    }
+    assert taken_in([(found, true)], 3).compute()["ap50"] == pytest.approx(100)
+    assert mean(reference([(found, true)], 3, "bbox", [[0, 1e10]])) == pytest.approx(100)
+
+
+def test_areas_are_those_of_the_annotations_where_they_are_given() -> None:
+    """A ship of 31 x 32 px has 992, but (31 + 1)(32 + 1) = 1056 in LEVIR-Ship's files, which is no longer small."""
+    box = torch.tensor([[10.0, 10, 41, 42]])
+    found = {"boxes": box, "labels": torch.tensor([1]), "scores": torch.ones(1)}
+    true = {"bbox_xyxy": [box], "label": [torch.tensor([1])], "size": torch.tensor([[SIDE, SIDE]])}
+    options: dict[str, Any] = {"ious": [0.5], "areas": {"small": [0, 1024], "medium": [1024, 4096]}}
+    assert taken_in([(found, true)], 2, **options).compute()["ap50_small"] == 100
+    given = taken_in([(found, true | {"area": [torch.tensor([1056.0])]})], 2, **options).compute()
+    assert given["ap50_medium"] == 100
+    assert np.isnan(given["ap50_small"])
 
 
 def test_a_single_overlap_gives_the_names_of_table_3() -> None:

@@ -1,5 +1,6 @@
 """Classification and retrieval: what goes in, what comes out, and that it can be learned."""
 
+import math
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ def test_mixed_labels_cost_what_their_parts_cost() -> None:
     hard = task.losses(given)["classification"]
     soft = task.losses(given | {"label": torch.eye(3)[given["label"]]})["classification"]
     torch.testing.assert_close(hard, soft)
+
+
+def test_the_loss_is_that_worked_out_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CrossEntropyLoss on labels that Mixup made, half of class 0 and half of class 1; found 3/5, 1/5 and 1/5."""
+    task = Classification(backbone(), CLASSES, protocol("classification"))
+    monkeypatch.setattr(task, "forward", lambda _: torch.tensor([[math.log(3), 0, 0]]))
+    cost = task.losses({"image": torch.zeros(1, 3, 8, 8), "label": torch.tensor([[0.5, 0.5, 0]])})["classification"]
+    assert cost.item() == pytest.approx(-math.log(0.6) / 2 - math.log(0.2) / 2)
 
 
 def test_only_dynamicvis_norms_the_pooled_feature() -> None:

@@ -152,6 +152,21 @@ def test_logits_come_back_at_the_original_size(kind: str) -> None:
     assert [p["logits"].shape for p in found] == [(2, 64, 64), (2, 50, 100)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [("semantic", [0, 2 / 3, 4 / 3, 2]), ("change", [0, 0.5, 1.5, 2])],
+)
+def test_logits_are_resized_with_the_corners_of_their_head(
+    kind: str, row: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """UPerHead has align_corners=True and MLPSegHead False; mmseg's postprocess_result resizes as the head does."""
+    task, _ = made(kind)
+    logits = torch.tensor([[0.0, 2], [0, 2]]).expand(1, 2, 2, 2)
+    monkeypatch.setattr(task, "forward", lambda _: logits)
+    (found,) = task.predict({"image": torch.zeros(1, 3, 2, 2), "size": torch.tensor([[4, 4]])})
+    torch.testing.assert_close(found["logits"], torch.tensor(row).expand(2, 4, 4))
+
+
 @pytest.mark.parametrize("kind", ["semantic", "change"])
 def test_masks_without_a_known_pixel_are_trained_on(kind: str) -> None:
     task, given = made(kind)

@@ -1,5 +1,7 @@
 """FCOS: which point finds which box, the losses, and decoding as the inverse of the targets."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -59,6 +61,31 @@ def test_decoding_undoes_the_targets() -> None:
     assert (best.values > 0.99).all()
     assert found["labels"][best.indices].tolist() == labels.tolist()
     assert found["scores"].diff().le(0).all()
+
+
+def test_what_clipping_leaves_empty_is_no_detection() -> None:
+    """test_cfg: min_bbox_size=0, and mmdet's _bbox_post_process keeps boxes whose sides are greater."""
+    centres, levels = points(maps())
+    logits = torch.full((1, len(centres), 1), -9.0)
+    distances = torch.full((1, len(centres), 4), 5.0)
+    logits[0, :3] = 9.0
+    distances[0, 0] = torch.tensor([0.0, 4, 0, 4])
+    distances[0, 1] = torch.tensor([4.0, 0, 4, 0])
+    (found,) = decode((logits, distances, torch.zeros(1, len(centres))), centres, levels, (128, 128), DetectorOptions())
+    assert found["boxes"].tolist() == [[5, 0, 15, 7]]
+
+
+def test_losses_are_those_worked_out_by_hand() -> None:
+    """Of two points one is positive, and nothing is known of either.
+
+    FocalLoss, alpha 0.25, gamma 2: (0.25 + 0.75) * 0.5² * log 2 over one positive. GIoULoss of the box with sides
+    (2, 2, 2, 2) against (4, 4, 4, 4): 1 - 16/64, weighted by and divided by the centerness. Centerness: log 2.
+    """
+    outputs = (torch.zeros(1, 2, 1), torch.full((1, 2, 4), 2.0), torch.zeros(1, 2))
+    cost = losses(outputs, torch.tensor([[1, 0]]), torch.full((1, 2, 4), 4.0))
+    assert cost["classification"].item() == pytest.approx(0.25 * math.log(2))
+    assert cost["box"].item() == pytest.approx(0.75)
+    assert cost["centerness"].item() == pytest.approx(math.log(2))
 
 
 def test_perfect_outputs_cost_next_to_nothing() -> None:

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torchvision import tv_tensors
 
 from dvbench.data.augment import augmentation
+from dvbench.data.tiles import GRIDS
 from dvbench.training.batches import Source
 from models.zoo import ZOO, build
 from tasks import protocol
-from tasks.protocol import Noise, Protocol, ProtocolError, Schedule, parse
+from tasks.protocol import Noise, Protocol, ProtocolError, Schedule, Step, parse
 from tasks.roster import task
 from tasks.task import NonFiniteLossError, Task, rate
 from tests.tasks import made_up
@@ -28,6 +30,24 @@ PUBLISHED = {
     "whu_cd": (5e-4, 600, 64),
     "oscd": (4e-4, 600, 32),
     "fmow": (4e-4, 200, 512),
+}
+RESIZING = ("resize", "resize_to_fit")
+#: Weights of a pixel at 1/4, 3/4, 5/4 and 7/4 px from its centre, in 256ths. Bicubic is (a + 2)x³ - (a + 3)x² + 1 up to
+#: 1 px, and a(x³ - 5x² + 8x - 4) up to 2 px, with a = -0.75 in OpenCV and -0.5 in Pillow.
+OPENCV, PILLOW, LINEAR = (225, 67, -27, -9), (222, 58, -18, -6), (192, 64, 0, 0)
+#: name: how test_pipeline of the released configuration resizes.
+RESIZED = {
+    "uc_merced": PILLOW,  # Resize of mmpretrain, backend pillow, interpolation bicubic
+    "aid": PILLOW,
+    "levir_ship": LINEAR,  # Resize of mmcv, which is bilinear where nothing is said, as in the next four
+    "nwpu_vhr10": LINEAR,
+    "ssdd": LINEAR,
+    "massachusetts_roads": LINEAR,
+    "whu_building": LINEAR,
+    "levir_cd": OPENCV,  # MultiImgResize, interpolation bicubic
+    "whu_cd": OPENCV,
+    "oscd": OPENCV,
+    "fmow": LINEAR,  # Resize of mmcv
 }
 
 
@@ -65,7 +85,7 @@ def test_another_input_size_scales_what_1x_and_2x_differ_in(name: str) -> None:
     assert changed.window == once.window
     for part in ("train", "test"):
         sizes = [
-            [step.options.get("size") for step in getattr(one, part) if step.name != "resize"]
+            [step.options.get("size") for step in getattr(one, part) if step.name not in RESIZING]
             for one in (once, changed)
         ]
         assert sizes[0] == sizes[1]
@@ -90,6 +110,48 @@ def test_the_clean_variant_never_selects_on_the_test_split() -> None:
         assert protocol.load(name).select.split == "test"
         clean = protocol.load(name, "clean")
         assert clean.select.split != clean.test_split
+
+
+def enlarged(step: Step) -> list[int]:
+    """What becomes of a row with one bright pixel among dark ones when an image is enlarged to twice its size."""
+    image = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    image[..., 4] = 200
+    made = augmentation(step.name, **step.options | {"size": 16})({"image": tv_tensors.Image(image)})["image"]
+    row: list[int] = made[2, 8].tolist()
+    return row
+
+
+def by_hand(weights: tuple[int, ...]) -> list[int]:
+    values = [100 + round(100 * weight / 256) for weight in weights]
+    return [100] * 5 + values[::-1] + values + [100] * 3
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_test_images_are_resized_as_the_authors_configure_it(name: str) -> None:
+    assert enlarged(protocol.load(name).test[0]) == by_hand(RESIZED[name])
+
+
+def test_roads_are_enlarged_bicubically_for_training() -> None:
+    """train_pipeline of dynamicvis_b_2X_massachusetts_mamba.py: Resize of mmcv, interpolation bicubic."""
+    assert enlarged(protocol.load("massachusetts_roads").train[0]) == by_hand(OPENCV)
+
+
+#: dynamicvis_b_2X_whu_mamba.py names no interpolation for RandomResize, and that of mmcv's Resize is bilinear.
+@pytest.mark.parametrize("size", ["1x", "2x"])
+def test_buildings_are_jittered_bilinearly(size: str) -> None:
+    assert protocol.load("whu_building", size).train[0].options["interpolation"] == "bilinear"
+
+
+def test_tiles_of_oscd_overlap_in_the_paper_but_not_as_released() -> None:
+    """The grid index is multiplied by clip_size, not by stride_size (tools_data/OSCD/oscd_slice.py)."""
+    released, paper = (protocol.load("oscd", name).dataset_options["grid"] for name in ("released", "paper"))
+    assert GRIDS[released].starts(600) == (0, 256, 344)
+    assert GRIDS[paper].starts(600) == (0, 128, 256, 344)
+
+
+def test_boxes_of_fmow_are_left_out_by_the_authors_rule_as_released_only() -> None:
+    assert protocol.load("fmow").dataset_options == {"left_out": "raw_location"}
+    assert protocol.load("fmow", "paper").dataset_options == {"left_out": "context"}
 
 
 @pytest.mark.parametrize(
@@ -132,9 +194,10 @@ def test_noise_falls_from_its_scale_to_its_end() -> None:
 def test_the_rate_rises_by_step_and_falls_by_epoch() -> None:
     schedule = Schedule(warmup_epochs=2, warmup_factor=0.001, minimum=0.1)
     rates = [rate(schedule, step, 10, 12) for step in range(120)]
+    # The 20 steps of the warm-up are 19 apart (mmengine 0.10.7, LinearParamScheduler: total_iters = end - begin - 1).
     assert rates[0] == pytest.approx(0.001)
-    assert rates[10] == pytest.approx(0.5005)
-    assert rates[20] == 1
+    assert rates[10] == pytest.approx(0.001 + 0.999 * 10 / 19)
+    assert rates[18:21] == pytest.approx([0.001 + 0.999 * 18 / 19, 1, 1])
     assert len(set(rates[20:30])) == 1
     assert rates[70] == pytest.approx(0.55)
     assert rates[119] == pytest.approx(0.1 + 0.9 * (1 + torch.cos(torch.tensor(torch.pi * 0.9)).item()) / 2, abs=1e-6)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tasks.groie import GRoIE
+from tasks.groie import Attention, GRoIE
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.multiple_instance import label_loss, matching_loss
 from tasks.necks import STRIDES
@@ -28,9 +28,15 @@ def test_the_extractor_and_the_head_have_the_published_number_of_parameters() ->
     assert count(task.linear) + count(task.embeddings) + 1 == 32_320
 
 
-def test_attention_equals_its_formula_cell_by_cell() -> None:
+@pytest.mark.parametrize("form", ["clean", "released"])
+def test_attention_equals_its_formula_cell_by_cell(form: Attention) -> None:
+    """With the released form a cell asks for its distance along y with the query of the cell at (x, y).
+
+    In mmcv/cnn/bricks/generalized_attention.py, attention_type '0100', `proj_query_reshape` is permuted to
+    (n, heads, w, h, d) for the term of x, and multiplied with `position_feat_y` as it is then.
+    """
     torch.manual_seed(0)
-    roi = GRoIE(4, width=64).double()
+    roi = GRoIE(4, width=64, attention=form).double()
     fused = torch.randn(2, 64, 4, 4, dtype=torch.float64)
     found = roi._attend(fused)
 
@@ -43,8 +49,10 @@ def test_attention_equals_its_formula_cell_by_cell() -> None:
     values = roi.value(fused).reshape(2, 6, 10, 4, 4)
     y, x, head = 3, 1, 4
     cells = [(row, column) for row in (0, 2) for column in (0, 2)]
+    asked = queries[1, head, :, x, y] if form == "released" else queries[1, head, :, y, x]
     energy = [
-        queries[1, head, :, y, x] @ (encoded(y - row, roi.geometry_y)[head] + encoded(x - column, roi.geometry_x)[head])
+        queries[1, head, :, y, x] @ encoded(x - column, roi.geometry_x)[head]
+        + asked @ encoded(y - row, roi.geometry_y)[head]
         for row, column in cells
     ]
     weights = torch.stack(energy).softmax(0)
@@ -53,6 +61,22 @@ def test_attention_equals_its_formula_cell_by_cell() -> None:
     with torch.no_grad():
         roi.project.weight[:, 40:50] = 0  # what is left does not come from this head
     torch.testing.assert_close(found[1, :, y, x] - roi._attend(fused)[1, :, y, x], part)
+
+
+def test_the_form_of_attention_can_be_chosen_by_the_protocol_and_set_later() -> None:
+    for chosen, form in (({}, "released"), ({"attention": "clean"}, "clean")):
+        task = InstanceSegmentation(
+            backbone(), CLASSES, protocol("instance_segmentation", head={"width": 16, **chosen})
+        )
+        region = RegionClassification(
+            backbone(), CLASSES, protocol("region_classification", head={"width": 16, **chosen})
+        )
+        assert {task.box_roi.attention, task.mask_roi.attention, region.roi.attention} == {form}
+    torch.manual_seed(0)
+    roi, fused = GRoIE(4, width=64, attention="clean"), torch.randn(1, 64, 4, 4)
+    clean = roi._attend(fused)
+    roi.attention = "released"
+    assert not torch.allclose(clean, roi._attend(fused))
 
 
 def test_the_extractor_starts_as_the_sum_of_the_levels() -> None:
@@ -74,6 +98,13 @@ def test_the_matching_loss_equals_its_formula() -> None:
         share = similarity[:, label].softmax(0)
         by_class += -torch.log(sum(share[i] for i in range(7) if labels[i] == label)) / 3
     torch.testing.assert_close(matching_loss(features, embeddings, scale, labels), (by_region + by_class) / 2)
+
+
+def test_the_label_loss_is_that_worked_out_by_hand() -> None:
+    """LabelSmoothLoss, label_smooth_val=0.1, mode original: targets of 0.925 and 3 x 0.025; found 1/2 and 3 x 1/6."""
+    logits = torch.tensor([[0.0, math.log(3), 0, 0]]).repeat(2, 1)
+    cost = label_loss(logits, torch.tensor([1, 1]))
+    assert cost.item() == pytest.approx(0.925 * math.log(2) + 0.075 * math.log(6))
 
 
 def test_batches_without_regions_cost_nothing() -> None:

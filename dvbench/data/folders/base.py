@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,7 +137,8 @@ class CocoDataset(FolderDataset):
 
     def _load_objects(self, image: AnnotatedImage, with_masks: bool) -> Sample:
         path = self._folder / image.name
-        sample: Sample = {"image": read_rgb(path), **boxes_and_labels(image)}
+        crowds = replace(image, instances=image.crowds)
+        sample: Sample = {"image": read_rgb(path), **boxes_and_labels(image), "crowd": boxes_and_labels(crowds)}
         height, width = sample["image"].shape[1:]
         if (height, width) != (image.height, image.width):
             raise CocoError(
@@ -144,6 +146,7 @@ class CocoDataset(FolderDataset):
             )
         if with_masks:
             sample["mask"] = masks(image)
+            sample["crowd"]["mask"] = masks(crowds)
         return sample
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from torchgeo.datasets import DatasetNotFoundError
 from dvbench.data.archives import safe_name
 from dvbench.data.card import Card
 from dvbench.data.cards.region import FMOW
-from dvbench.data.folders.base import FolderDataset, IncompleteDatasetError, Sample
+from dvbench.data.folders.base import FolderDataset, IncompleteDatasetError, Sample, Transforms
 from dvbench.data.pixels import read_rgb
 from dvbench.data.splits import SEED
 
 _HELD_OUT = 20_000 / 106_946  # part of the published test images on which the paper tests
-_CONTEXT = -1  # ID of an entry that marks no object
+LeftOut = Literal["context", "raw_location"]
+"""Which entries of an annotation are no objects: those with the ID -1, as in other readers of the dataset, or those
+with a key "raw_location", as in the tool with which DynamicVis packs images. Neither has been seen in real files."""
 
 
 class FMoWError(ValueError):
@@ -74,8 +76,7 @@ class FMoW(FolderDataset):
     * images of ``test`` and ``seq`` are anonymous; ``test_gt_mapping.json`` and ``seq_gt_mapping.json`` join them to
       the annotations in ``test_gt`` and ``seq_gt``
 
-    Entries with the ID -1 mark no object and are left out, as in other readers of the dataset; that they occur is not
-    verified.
+    Some entries mark no object and are left out; `LeftOut` tells the two rules that there are.
 
     Dataset classes: 62 and false_detection, in reverse alphabetical order with false_detection last, as in the code of
     DynamicVis; see `classes`.
@@ -91,6 +92,28 @@ class FMoW(FolderDataset):
     """
 
     card: ClassVar[Card] = FMOW
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        split: str = "train",
+        transforms: Transforms | None = None,
+        left_out: LeftOut = "context",
+    ) -> None:
+        """Open one split.
+
+        Args:
+            root: The dataset's folder.
+            split: "train" or "test".
+            transforms: Takes a sample and returns a changed one.
+            left_out: Which entries of an annotation are no objects.
+
+        Raises:
+            UnknownSplitError: There is no such split.
+            DatasetNotFoundError: `root` does not hold the dataset, or files of the split are missing.
+        """
+        self.left_out = left_out
+        super().__init__(root, split, transforms)
 
     def __len__(self) -> int:
         """Number of images in the split."""
@@ -153,22 +176,23 @@ class FMoW(FolderDataset):
 
     def _load(self, index: int) -> Sample:
         entry = self.entries[index]
-        regions = read_regions(entry.annotation)
+        regions = read_regions(entry.annotation, self.left_out)
         return {"image": read_rgb(entry.image), **regions_as_tensors(regions, entry.annotation)}
 
 
-def read_regions(annotation: Path) -> Regions:
+def read_regions(annotation: Path, left_out: LeftOut = "context") -> Regions:
     """Read the regions of one image.
 
     Args:
         annotation: JSON file of fMoW.
+        left_out: Which entries are no objects.
 
     Raises:
         FMoWError: The file is missing or not laid out as published.
     """
     try:
         stored = json.loads(annotation.read_text(encoding="utf-8"))["bounding_boxes"]
-        found = [one for one in (stored if isinstance(stored, list) else [stored]) if one.get("ID") != _CONTEXT]
+        found = [one for one in (stored if isinstance(stored, list) else [stored]) if not _is_left_out(one, left_out)]
         boxes = [tuple(map(float, one["box"])) for one in found]
         return Regions(
             boxes=tuple((x, y, x + w, y + h) for x, y, w, h in boxes),
@@ -176,6 +200,10 @@ def read_regions(annotation: Path) -> Regions:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FMoWError(f"{annotation} is no annotation of fMoW ({error}); download it again") from error
+
+
+def _is_left_out(entry: dict[str, Any], rule: LeftOut) -> bool:
+    return entry.get("ID") == -1 if rule == "context" else rule in entry
 
 
 def regions_as_tensors(regions: Regions, where: object) -> dict[str, Tensor]:
