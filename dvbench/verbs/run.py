@@ -181,7 +181,7 @@ def dry_run(cells: "Sequence[RunCell]") -> Any:
     columns.append("GPU hours (estimated)")
     note = (
         "MACs: of backbone, neck and heads, counted, both dates of a pair. Estimated: three forward passes an image, "
-        "at 40 % of the bf16 peak of one A100. A lower bound: for its pretraining (fmow) the paper tells of 3,000 hours."
+        "at 40 % of the bf16 peak of one A100. A lower bound: of its pretraining (fmow) the paper tells 3,000 hours."
     )
     return Table("What would run", columns, body, [note])
 
