@@ -25,8 +25,8 @@ SAME = 1e-9  # points, rounding of a computer
 BATCH = 100  # resamples drawn at a time, which bounds the memory
 
 Floats = NDArray[np.float64]
-Score = Callable[[NDArray[np.int64]], float]
-"""Gives the score in percent of the images with these positions, (n,), repeats allowed; NaN where it has none."""
+Score = Callable[[NDArray[np.int64]], Floats]
+"""From positions of images, (resamples, n), repeats allowed, to scores in percent, (resamples,), NaN for none."""
 
 
 class PairedError(ValueError):
@@ -60,6 +60,7 @@ class Difference:
         adjusted_p: ``p``, adjusted where several comparisons are read together.
         adjusted_p_beyond: ``p_beyond``, likewise.
         p_sign_flip: Two-sided p-value of no difference from flipping the signs of ``by_seed``, images left aside.
+        adjusted_p_sign_flip: ``p_sign_flip``, adjusted likewise.
         least_p: The least ``p_sign_flip`` that so many seeds can give.
         detectable: The smallest true difference that would have been seen with a chance of ``POWER``.
     """
@@ -77,6 +78,7 @@ class Difference:
     adjusted_p: float
     adjusted_p_beyond: float
     p_sign_flip: float
+    adjusted_p_sign_flip: float
     least_p: float
     detectable: float
 
@@ -106,7 +108,7 @@ def difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """Compare two groups of runs. Each score is called ``resamples`` + ``images`` + 2 times.
+    """Compare two groups of runs. Each scores ``resamples`` + ``images`` + 2 draws of the images.
 
     Args:
         a: Seed -> score of one group's run.
@@ -123,10 +125,11 @@ def difference(
     seeds = tuple(sorted(a.keys() & b.keys()))
     _check(a, b, seeds, images, margin)
 
-    def statistic(indices: NDArray[np.int64]) -> Floats:
-        """Differences seed by seed, and last their mean."""
-        apart = [a[one](indices) - b[one](indices) for one in seeds]
-        return np.array([*apart, np.mean(apart)])
+    def statistic(draws: NDArray[np.int64], axis: int = -1) -> Floats:  # noqa: ARG001 (SciPy passes it, always the last)
+        """Differences seed by seed, and last their mean, (seeds + 1, ...), of draws (..., n)."""
+        flat = draws.reshape(-1, draws.shape[-1])
+        apart = np.array([a[one](flat) - b[one](flat) for one in seeds])
+        return np.vstack([apart, apart.mean(0)]).reshape(-1, *draws.shape[:-1])
 
     observed = statistic(np.arange(images))
     if not np.isfinite(observed).all():
@@ -152,6 +155,7 @@ def difference(
         adjusted_p=p,
         adjusted_p_beyond=p_beyond,
         p_sign_flip=p_sign_flip,
+        adjusted_p_sign_flip=p_sign_flip,
         least_p=least_p,
         detectable=half + reach(parts, POWER),
     )
@@ -165,11 +169,15 @@ def adjust(differences: Sequence[Difference]) -> list[Difference]:
     """
     if not differences:
         return []
-    p = multipletests([one.p for one in differences], method="holm")[1].tolist()
-    beyond = multipletests([one.p_beyond for one in differences], method="holm")[1].tolist()
+
+    def holm(name: str) -> list[float]:
+        found: list[float] = multipletests([getattr(one, name) for one in differences], method="holm")[1].tolist()
+        return found
+
+    adjusted = zip(differences, holm("p"), holm("p_beyond"), holm("p_sign_flip"), strict=True)
     return [
-        replace(one, adjusted_p=here, adjusted_p_beyond=there)
-        for one, here, there in zip(differences, p, beyond, strict=True)
+        replace(one, adjusted_p=p, adjusted_p_beyond=beyond, adjusted_p_sign_flip=flip)
+        for one, p, beyond, flip in adjusted
     ]
 
 
@@ -185,7 +193,7 @@ def _check(a: Mapping[int, Score], b: Mapping[int, Score], seeds: Sequence[int],
 
 
 def _resampled(
-    statistic: Callable[[NDArray[np.int64]], Floats],
+    statistic: Callable[..., Floats],
     observed: Floats,
     images: int,
     resamples: int,
@@ -197,7 +205,7 @@ def _resampled(
         found = bootstrap(
             (np.arange(images),),
             statistic,
-            vectorized=False,
+            vectorized=True,
             n_resamples=resamples,
             batch=BATCH,
             confidence_level=LEVEL,

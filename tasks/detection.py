@@ -39,6 +39,14 @@ class Detection(Task):
         labels, distances = (torch.stack(parts) for parts in zip(*wanted, strict=True))
         return fcos.losses(self.head(maps), labels, distances)
 
+    def layers(self, image: Tensor) -> None:
+        """Run the network; see `Task.layers`."""
+        maps = self.neck(self.backbone(image))
+        if isinstance(self.head, Detector):
+            self.head.layers(maps)
+        else:
+            self.head(maps)
+
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return "boxes", "scores" and "labels" of each image, in pixels of the original."""
         image = batch["image"]

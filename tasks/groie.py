@@ -65,6 +65,10 @@ class GRoIE(nn.Module):
             roi_align(current.float(), [box.float() for box in boxes], self.side, 1 / stride, 2, aligned=True)
             for current, stride in zip(maps[:LEVELS], STRIDES, strict=False)
         )
+        return self.fuse(list(views))
+
+    def fuse(self, views: Sequence[Tensor]) -> Tensor:
+        """Make one view (regions, width, side, side) of those of all levels, which are of the same shape."""
         fused: Tensor = torch.stack([F.relu(self.pre(view)) for view in views]).sum(0)
         return fused + self.gamma * self._attend(fused)
 

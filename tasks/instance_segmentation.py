@@ -8,11 +8,11 @@ from torch import Tensor
 
 from tasks.average_precision import AveragePrecision, PrecisionOptions
 from tasks.detection import to_original
-from tasks.groie import Attention, GRoIE
+from tasks.groie import LEVELS, Attention, GRoIE
 from tasks.masks import MaskHead, mask_loss, mask_targets, paste
 from tasks.necks import STRIDES, pyramid
 from tasks.proposals import as_targets, image_list, named, proposal_network
-from tasks.rcnn import BoxHead, Limits, SingleLevel, sample
+from tasks.rcnn import POSITIVE, BoxHead, Limits, SingleLevel, sample
 from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 
 BOX_SIDE, MASK_SIDE = 7, 14
@@ -80,6 +80,16 @@ class InstanceSegmentation(Task):
         proposing = {"proposal": first["loss_objectness"], "proposal_box": first["loss_rpn_box_reg"]}
         return proposing | second | {"mask": mask_loss(logits, wanted)}
 
+    def layers(self, image: Tensor) -> None:
+        """Run the layers over maps, sampled regions, and the share of them that gets masks; see `Task.layers`."""
+        maps = self.neck(self.backbone(image))
+        self.proposals.head(list(maps))
+        regions = self.options.samples * len(image)
+        masks = int(regions * POSITIVE)
+        self.box_head(_fused(self.box_roi, maps[0].new_zeros(regions, maps[0].shape[1], BOX_SIDE, BOX_SIDE)))
+        labels = torch.ones(masks, dtype=torch.int64, device=image.device)
+        self.mask_head(_fused(self.mask_roi, maps[0].new_zeros(masks, maps[0].shape[1], MASK_SIDE, MASK_SIDE)), labels)
+
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return "boxes", "scores", "labels" and "masks" of each image, at its original size."""
         image, chosen = batch["image"], self.options
@@ -102,3 +112,8 @@ class InstanceSegmentation(Task):
         boxes = to_original(found["boxes"], self.extent(size, image), size)
         height, width = (int(side) for side in size)
         return found | {"boxes": boxes, "masks": paste(masks, boxes, (height, width))}
+
+
+def _fused(extract: GRoIE | SingleLevel, view: Tensor) -> Tensor:
+    """Run what an extractor computes after it has cut regions out, each level showing the same."""
+    return extract.fuse([view] * LEVELS) if isinstance(extract, GRoIE) else view

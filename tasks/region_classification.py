@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tasks.groie import Attention, GRoIE
+from tasks.groie import LEVELS, Attention, GRoIE
 from tasks.initial import normal
 from tasks.metrics import MacroScores
 from tasks.multiple_instance import label_loss, matching_loss
@@ -51,6 +51,12 @@ class RegionClassification(Task):
         features = self(batch["image"], batch["bbox_xyxy"])
         matched = matching_loss(features, self.embeddings.weight, self.logit_scale, labels)
         return {"ce": label_loss(self.linear(features), labels), "mil": matched}
+
+    def layers(self, image: Tensor) -> None:
+        """Run the layers, one region an image; see `Task.layers`."""
+        maps = self.neck(self.backbone(image))
+        view = maps[0].new_zeros(len(image), maps[0].shape[1], SIDE, SIDE)
+        self.linear(self.roi.fuse([view] * LEVELS).mean(dim=(2, 3)))
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return the "logits" (N, classes) of each image's boxes, which are an input here."""

@@ -186,6 +186,17 @@ class Task(LightningModule):
     def configure_scores(self) -> Scores:
         """Make the scores of the protocol."""
 
+    def layers(self, image: Tensor) -> None:
+        """Run each layer as often as a training step on these images does, to count its work.
+
+        Nothing is asked of the values, so it runs on the meta device too: where a step looks at regions that it has
+        found, as many stand here as the protocol has it sample.
+
+        Args:
+            image: (batch, 3, height, width), or (batch, 2, 3, height, width) of pairs.
+        """
+        self(image)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses."""
         losses = self.balanced_losses(batch) if self.balances else self.losses(batch)

@@ -57,6 +57,10 @@ class Detector(nn.Module):
     def detect(self, image: Tensor, maps: Sequence[Tensor]) -> list[Prediction]:
         """Return "boxes" in the network's pixels, "scores" and "labels" from 1 of each image."""
 
+    @abstractmethod
+    def layers(self, maps: Sequence[Tensor]) -> None:
+        """Run each layer as often as training does; see `tasks.task.Task.layers`."""
+
 
 def build_detector(options: DetectorOptions, classes: int) -> Detector:
     """Build the head that a protocol names; `classes` counts the background."""
@@ -89,6 +93,11 @@ class FasterRCNNHead(Detector):
         proposals, _ = self.proposals(image_list(image), named(maps))
         sides = (image.shape[-2], image.shape[-1])
         return self.boxes.detect(self.pool(maps, proposals), proposals, sides, self.limits)
+
+    def layers(self, maps: Sequence[Tensor]) -> None:
+        """Run the layers over maps and sampled regions; see `Detector.layers`."""
+        self.proposals.head(list(maps))
+        self.boxes(maps[0].new_zeros(SAMPLES * len(maps[0]), maps[0].shape[1], SIDE, SIDE))
 
 
 class _Nothing(nn.Module):
@@ -136,3 +145,7 @@ class RetinaNetHead(Detector):
         parted = [list(some.split([each * count for count in cells])) for some in anchors]
         found: list[Prediction] = self.net.postprocess_detections(split, parted, images.image_sizes)
         return found
+
+    def layers(self, maps: Sequence[Tensor]) -> None:
+        """Run the layers over maps; see `Detector.layers`."""
+        self.net.head(list(maps))

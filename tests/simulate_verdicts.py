@@ -172,7 +172,7 @@ def _scores(seeds: int, chance: Chance, generator: np.random.Generator) -> tuple
 
 
 def _score(of_images: NDArray[np.float64]) -> Score:
-    return lambda indices: float(of_images[indices].sum()) / len(indices)
+    return lambda draws: of_images[draws].mean(-1)
 
 
 if __name__ == "__main__":

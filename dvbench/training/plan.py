@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from dvbench.data import catalog
-from dvbench.training.run_cell import RunCell, Scale
+from dvbench.kept import keep, kept_file, read_kept
+from dvbench.training.run_cell import RunCell, Scale, deciding_code
 from models.weights import locate, sha256
 from models.zoo import entry
 from tasks import protocol
@@ -29,11 +32,13 @@ class Cost:
     Attributes:
         steps: of the optimiser.
         images: passed through the network in training.
-        gpu_hours: on one A100 at 40 % of its peak, from counted FLOPs of the backbone.
+        macs: multiply-adds of one image, or pair of images, in one forward pass of backbone, neck and heads.
+        gpu_hours: on one A100 at 40 % of its peak, from those.
     """
 
     steps: int
     images: int
+    macs: int
     gpu_hours: float
 
 
@@ -100,13 +105,36 @@ def cell(
 
 
 def cost(made: RunCell) -> Cost:
-    """Estimate what a cell's training takes, from the backbone's counted FLOPs and the card's number of images."""
-    from dvbench.profile.cell import Cell  # noqa: PLC0415
-    from dvbench.profile.sweep import counts_of  # noqa: PLC0415 (seconds)
-
+    """Estimate what a cell's training takes, from the counted work of its network and the card's number of images."""
     chosen = made.load_protocol()
     count = chosen.counts.get("train") or catalog.entry(chosen.dataset).card.split("train").count
-    images = count * chosen.epochs * (2 if chosen.task == "change_detection" else 1)
-    flops = counts_of(Cell(made.model, chosen.image_size).settled(), switches=made.model_options).total_flops
-    seconds = PASSES * flops * images / (PEAK_FLOPS * UTILISATION)
-    return Cost(-(-count // chosen.batch) * chosen.epochs, images, seconds / 3600)
+    images, macs = count * chosen.epochs, work(replace(made, seed=0, weights="", weights_hash=""))
+    seconds = PASSES * 2 * macs * images / (PEAK_FLOPS * UTILISATION)
+    return Cost(-(-count // chosen.batch) * chosen.epochs, images, macs, seconds / 3600)
+
+
+@cache
+def work(made: RunCell) -> int:
+    """Count the multiply-adds of a cell's network, backbone, neck and heads, for one image or pair; kept on disk."""
+    asked, path = json.dumps([made.as_dict(), deciding_code()]), kept_file("work")
+    known = read_kept(path)
+    if type(known.get(asked)) is not int:
+        known[asked] = _work(made)
+        keep(path, known)
+    return int(known[asked])
+
+
+def _work(made: RunCell) -> int:
+    # Lightning and TorchGeo take seconds to import, and most who plan never count.
+    from dvbench.training.batches import Source  # noqa: PLC0415
+    from dvbench.training.execute import build_task  # noqa: PLC0415
+
+    chosen = made.load_protocol()
+    with torch.device("meta"):
+        task, _ = build_task(made, Source(chosen))
+        shape = (1, 2, 3) if chosen.task == "change_detection" else (1, 3)
+        image = torch.empty(*shape, chosen.image_size, chosen.image_size)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        task.eval().layers(image)
+    return int(counter.get_total_flops()) // 2

@@ -37,7 +37,7 @@ def table(groups: "Sequence[Group]", found: "Sequence[Difference]", metric: str)
     body = []
     for other, apart in zip(groups[1:], found, strict=True):
         low, high = apart.image_interval
-        p_sign = f"{apart.p_sign_flip:.3g} (least {apart.least_p:.3g})" if len(apart.seeds) > 1 else ""
+        p_sign = f"{apart.adjusted_p_sign_flip:.3g} (least {apart.least_p:.3g})" if len(apart.seeds) > 1 else ""
         body.append(
             [
                 other.label,
@@ -69,7 +69,7 @@ def table(groups: "Sequence[Group]", found: "Sequence[Difference]", metric: str)
         "Could have been seen: the smallest true difference, in points, that is seen with a chance of 80 %.",
     ]
     if len(found) > 1:
-        notes.append("p is adjusted for the number of comparisons by Holm's method; intervals are not.")
+        notes.append("Both p are adjusted for the number of comparisons by Holm's method; intervals are not.")
     if chosen["scale"] == "smoke":
         notes.append("Reduced scale: says nothing of the paper's models.")
     return Table(f"{first.label}: {where}", columns, body, notes)

@@ -64,8 +64,7 @@ def _totals(runs: "list[RunCell]", cells: "list[Cell]", finished: set[str], opti
 
 
 def _training_seconds(runs: "list[RunCell]", device: str, jobs: int | str | None) -> float:
-    from dvbench.profile.cell import Cell
-    from dvbench.profile.sweep import counts_of, speed
+    from dvbench.profile.sweep import speed
     from dvbench.training.jobs import at_once_here
     from dvbench.training.plan import PASSES, cost
     from tasks.fit import Compute
@@ -73,9 +72,9 @@ def _training_seconds(runs: "list[RunCell]", device: str, jobs: int | str | None
     at_once = jobs if isinstance(jobs, int) else at_once_here(runs, Compute(device))
     seconds = 0.0
     for run in runs:
-        flops = counts_of(Cell(run.model, run.load_protocol().image_size).settled()).total_flops
-        each = PER_IMAGE_S / at_once + PASSES * flops / (REACHED_TRAINING * speed(device, "fp32"))
-        seconds += cost(run).images * each
+        estimate = cost(run)
+        each = PER_IMAGE_S / at_once + PASSES * 2 * estimate.macs / (REACHED_TRAINING * speed(device, "fp32"))
+        seconds += estimate.images * each
     return seconds
 
 

@@ -165,8 +165,8 @@ def _scores(group: Group, folder: Path, metric: str, like: Outcomes | None = Non
     return _Scores(like, by_seed)
 
 
-def _score(outcomes: Outcomes, order: NDArray[np.int64], metric: str, indices: NDArray[np.int64]) -> float:
-    return outcomes.score(order[indices])[metric]
+def _score(outcomes: Outcomes, order: NDArray[np.int64], metric: str, draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    return outcomes.scores(order[draws])[metric]
 
 
 def _run(word: str, runs: Sequence[Record]) -> Group | None:

@@ -118,6 +118,13 @@ def test_objects_below_the_score_are_left_out() -> None:
     assert len(collect([(View(0, 0, 64, 64), weak)], (64, 64), 0.1)) == 1
 
 
+def test_objects_are_cut_at_the_border_and_those_beyond_it_left_out() -> None:
+    """A window that is larger than its image is padded, and boxes may reach into the padding or lie there."""
+    boxes = torch.tensor([[10.0, 10, 70, 30], [50, 50, 60, 60]])
+    found = {"boxes": boxes, "labels": torch.tensor([1, 1]), "scores": torch.tensor([0.9, 0.8])}
+    assert [one.outline.bounds for one in collect([(View(0, 0, 64, 64), found)], (40, 40), 0.3)] == [(10, 10, 40, 30)]
+
+
 def test_an_image_without_objects_gives_an_empty_file(tmp_path: Path) -> None:
     path = raster(tmp_path / "empty.tif", scene([]), **PLACED)
     file, _ = predict(Squares("detection"), (path,), tmp_path, Settings(), pass_on)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ RIGHT = np.random.default_rng(0).random((2, 6, 400)) < np.array([0.9, 0.6])[:, N
 
 
 def accuracy(right: NDArray[np.bool_]) -> Score:
-    return lambda images: 100 * float(right[images].mean())
+    return lambda draws: 100 * right[draws].mean(-1)
 
 
 def runs(model: int, *seeds: int) -> dict[int, Score]:
@@ -24,11 +24,11 @@ def runs(model: int, *seeds: int) -> dict[int, Score]:
 
 def flat(*values: float) -> dict[int, Score]:
     """Runs whose score moves with the images by a hundredth of a point, which all have in common, seed by seed."""
-    return {seed: lambda images, value=value: value + 0.01 * float(images.mean()) for seed, value in enumerate(values)}
+    return {seed: lambda draws, value=value: value + 0.01 * draws.mean(-1) for seed, value in enumerate(values)}
 
 
 def level(*values: float) -> dict[int, Score]:
-    return {seed: lambda _, value=value: value for seed, value in enumerate(values)}
+    return {seed: lambda draws, value=value: np.full(len(draws), value) for seed, value in enumerate(values)}
 
 
 def made(p: float = 0.01, p_beyond: float = 0.9) -> Difference:
@@ -93,9 +93,7 @@ def test_images_that_all_seeds_share_do_not_average_out_over_seeds() -> None:
     """The seeds of A agree with each other on every image but for a constant, so that only the images matter."""
     generator = np.random.default_rng(1)
     of_images = 5 * generator.normal(size=10)
-    a: dict[int, Score] = {
-        seed: lambda images, seed=seed: 0.01 * seed + float(of_images[images].mean()) for seed in range(5)
-    }
+    a: dict[int, Score] = {seed: lambda draws, seed=seed: 0.01 * seed + of_images[draws].mean(-1) for seed in range(5)}
     found = difference(a, level(*[0.0] * 5), 10, margin=1.0, resamples=10_000)
     half = student.ppf(0.975, 9) * np.std(of_images, ddof=1) / math.sqrt(10)
     assert found.high - found.mean == pytest.approx(half, rel=0.03)
@@ -189,6 +187,11 @@ def test_equivalences_are_adjusted_too() -> None:
     assert {one.verdict for one in adjust(family)} == {Verdict.CANNOT_TELL}
 
 
+def test_sign_flips_are_adjusted_too() -> None:
+    """Three seeds of one sign give 0.25, the least there is; of two such comparisons Holm makes twice that."""
+    assert [one.adjusted_p_sign_flip for one in adjust([made()] * 2)] == [0.5, 0.5]
+
+
 def test_one_comparison_needs_no_adjustment() -> None:
     assert adjust([]) == []
     assert adjust([made()]) == [made()]
@@ -219,7 +222,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(
 
 def test_resamplings_without_a_score_are_left_out() -> None:
     """The score needs image 0, as recall needs an object; about a third of the resamplings lack it."""
-    a: dict[int, Score] = {0: lambda images: 10 + float(images.mean()) if (images == 0).any() else math.nan}
+    a: dict[int, Score] = {0: lambda draws: np.where((draws == 0).any(-1), 10 + draws.mean(-1), math.nan)}
     found = difference(a, level(0), 30, margin=1.0, resamples=500)
     assert found.mean == 24.5
     assert found.image_interval[0] < 24.5 < found.image_interval[1]
@@ -227,7 +230,7 @@ def test_resamplings_without_a_score_are_left_out() -> None:
 
 
 def test_a_score_that_most_resamplings_lack_is_refused() -> None:
-    a: dict[int, Score] = {0: lambda images: float(images.mean()) if len(set(images.tolist())) == 30 else math.nan}
+    a: dict[int, Score] = {0: lambda draws: np.where(np.diff(np.sort(draws)).all(-1), draws.mean(-1), math.nan)}
     with pytest.raises(PairedError, match="most resamplings of the 30 images have no score"):
         difference(a, level(0), 30, margin=1.0, resamples=50)
 
