@@ -72,6 +72,7 @@ def test_the_form_of_attention_can_be_chosen_by_the_protocol_and_set_later() -> 
             backbone(), CLASSES, protocol("region_classification", head={"width": 16, **chosen})
         )
         assert {task.box_roi.attention, task.mask_roi.attention, region.roi.attention} == {form}
+    assert GRoIE(4, width=64).attention == "released"
     torch.manual_seed(0)
     roi, fused = GRoIE(4, width=64, attention="clean"), torch.randn(1, 64, 4, 4)
     clean = roi._attend(fused)
