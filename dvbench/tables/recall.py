@@ -50,14 +50,15 @@ def draw_selection(records: Sequence[Record], folder: Path) -> tuple[list[tuple[
         f"{chosen.models[0]} from scratch, {chosen.dataset}, {chosen.image_size} px, {seeds} seeds: mean and standard "
         f"deviation. Reduced scale: drawn scenes, small model; not comparable with the paper. {runs[-1].created[:10]}."
     )
-    if apart := against_default(TABLE, newest(records), folder):
+    apart, failed = against_default(TABLE, newest(records), folder)
+    if apart:
         told = "; ".join(f"{row}: {words}" for row, words in apart.items())
         caption += f" (a) against the default, paired over seeds and test images: {told} (points of {SCORE})."
     floor = max(value(run, "baseline") or 0.0 for run in runs)
     title = "What does the selection cost, and does it keep the targets?"
-    return [("selection", _table(shown))], selection_figure(
-        shown, score=SCORE, floor=floor, title=title, caption=caption
-    )
+    recalls = _table(shown)
+    recalls.notes += failed
+    return [("selection", recalls)], selection_figure(shown, score=SCORE, floor=floor, title=title, caption=caption)
 
 
 def _selection(row: ablation_rows.Row, group: Sequence[Record]) -> Selection:

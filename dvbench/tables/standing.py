@@ -50,7 +50,13 @@ class Standing:
 
 
 def stand(
-    name: str, records: Sequence[Record], folder: Path, runs: Sequence[Unfinished] = (), *, alone: bool = False
+    name: str,
+    records: Sequence[Record],
+    folder: Path,
+    runs: Sequence[Unfinished] = (),
+    kept: Path | None = None,
+    *,
+    alone: bool = False,
 ) -> tuple[Standing, list[Table]]:
     """Draw a target and say how it stands; what goes wrong with it is its own affair.
 
@@ -59,6 +65,7 @@ def stand(
         records: oldest first.
         folder: where files go.
         runs: that have no record yet.
+        kept: where the records lie; None for `records` in `folder`.
         alone: it is all that was asked for, so that its errors are raised.
 
     Returns:
@@ -70,7 +77,7 @@ def stand(
     """
     start = time.monotonic()
     try:
-        tables, written = draw(name, records, folder, runs)
+        tables, written = draw(name, records, folder, runs, kept)
         counted, why = _verdicts(name, records, tables)
     except PlotError as error:
         if alone:

@@ -27,8 +27,6 @@ from reports.record import Record
 from reports.table import Table
 from tasks import protocol
 
-RECORDS = "records"  # below the folder of results
-
 
 class UnknownTargetError(ValueError):
     """A table or figure that cannot be reproduced; the message gives the nearest that can."""
@@ -46,7 +44,8 @@ class Target:
         protocol: the only protocol of that table whose runs it needs; all if empty.
         tables: draws the tables.
         figure: draws the figure.
-        from_runs: draws tables and figure from all records, training runs among them, and the folder of results.
+        from_runs: draws tables and figure from all records, training runs among them, the folder of results, and that
+            of the records.
         compared: sets each number of the paper beside ours, from all records; None where a target has no such numbers.
     """
 
@@ -57,7 +56,7 @@ class Target:
     protocol: str = ""
     tables: Callable[[Found], list[Named]] | None = None
     figure: Callable[[Found], Figure] | None = None
-    from_runs: Callable[[Sequence[Record], Path], tuple[list[Named], Figure | None]] | None = None
+    from_runs: Callable[[Sequence[Record], Path, Path], tuple[list[Named], Figure | None]] | None = None
     compared: Callable[[Sequence[Record]], list[Comparison]] | None = None
 
     def cells(self, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
@@ -80,7 +79,7 @@ def _trained_table(number: int, about: str) -> Target:
     return Target(
         about,
         trained=number,
-        from_runs=lambda records, _: (tables(number, records), None),
+        from_runs=lambda records, *_: (tables(number, records), None),
         compared=lambda records: compared(number, records),
     )
 
@@ -93,7 +92,7 @@ def _ablation(number: int, about: str) -> Target:
     return Target(
         about,
         trained=number,
-        from_runs=lambda records, out: (ablations.tables(number, records, out / RECORDS), None),
+        from_runs=lambda records, _, kept: (ablations.tables(number, records, kept), None),
         compared=partial(ablations.compared, number),
     )
 
@@ -104,7 +103,7 @@ def _trained_figure(name: str, shown: Drawn) -> Target:
         shown.about,
         trained=number,
         protocol=shown.protocol,
-        from_runs=lambda records, out: ([], draw_figure(name, records, out)),
+        from_runs=lambda records, out, _: ([], draw_figure(name, records, out)),
     )
 
 
@@ -123,7 +122,7 @@ TARGETS: dict[str, Target] = {
         "ours, not the paper's: accuracy over cost, and recall of targets by the selection (reduced)",
         trained=recall.TABLE,
         protocol=ablation_rows.REDUCED,
-        from_runs=lambda records, out: recall.draw_selection(records, out / RECORDS),
+        from_runs=lambda records, _, kept: recall.draw_selection(records, kept),
     ),
     "audit": Target(
         "the paper's numbers held against each other",
@@ -147,7 +146,7 @@ def target(name: str) -> Target:
 
 
 def draw(
-    name: str, records: Sequence[Record], folder: Path, runs: Sequence[Unfinished] = ()
+    name: str, records: Sequence[Record], folder: Path, runs: Sequence[Unfinished] = (), kept: Path | None = None
 ) -> tuple[list[Table], list[Path]]:
     """Draw a table or figure from records and write it.
 
@@ -156,6 +155,7 @@ def draw(
         records: oldest first; the newest machine's are used.
         folder: where the files go.
         runs: that have no record yet; the tables that wait for them say so.
+        kept: where the records lie, with what came of each test image; None for `records` in `folder`.
 
     Returns:
         The tables, to be printed, and the files written.
@@ -170,7 +170,7 @@ def draw(
     named = chosen.tables(found) if chosen.tables else []
     figure = chosen.figure(found) if chosen.figure else None
     if chosen.from_runs:
-        named, figure = chosen.from_runs(records, folder)
+        named, figure = chosen.from_runs(records, folder, kept or folder / "records")
     notes = [run.told() for run in runs if chosen.waits_for(run)]
     written: list[Path] = []
     for stem, table in named:

@@ -80,7 +80,7 @@ def draw_all(
     if not again and (drawing := _unchanged(parts, known)):
         print(f"nothing has changed since {out} was drawn: dvbench report draws it again", file=sys.stderr)
         return drawing
-    drawing = _draw(names, records, out, runs, quiet=whole)
+    drawing = _draw(names, records, out, runs, ledger.folder, quiet=whole)
     if whole:
         drawing.standings[PAGE] = _write_page(drawing, records, out, ledger.problems, runs)
     known.note(list(drawing.standings.values()))
@@ -93,13 +93,19 @@ def _unchanged(parts: Sequence[str], known: "Standings") -> Drawing | None:
 
 
 def _draw(
-    names: Sequence[str], records: "Sequence[Record]", out: Path, runs: "Sequence[Unfinished]", *, quiet: bool
+    names: Sequence[str],
+    records: "Sequence[Record]",
+    out: Path,
+    runs: "Sequence[Unfinished]",
+    kept: Path,
+    *,
+    quiet: bool,
 ) -> Drawing:
     from dvbench.tables.standing import stand
 
     drawing = Drawing()
     for name in names:
-        standing, tables = stand(name, records, out, runs, alone=len(names) == 1)
+        standing, tables = stand(name, records, out, runs, kept, alone=len(names) == 1)
         drawing.standings[name], drawing.tables[name] = standing, tables
         if standing.failed or not standing.files:
             tell(f"{name}: {standing.why}")

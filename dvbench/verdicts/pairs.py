@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvbench.training.run_cell import RunCell
-from dvbench.training.summary import latest, newest
+from dvbench.training.summary import CIRCUMSTANCES, latest, newest
 from reports.outcomes import Outcomes, OutcomesError, align
 from reports.paired import Difference, PairedError, Score, Verdict, adjust, difference
 from reports.record import Record
 
+#: Keys of a protocol that decide what is tested, and how it is scored.
+TEST = ("dataset", "task", "test_split", "dataset_options", "scores")
 MARGIN = 1.0  # points: about the spread that the authors' tasks show between seeds
 SHORTEST = 6  # hex digits by which a run is named
 CELL = {field.name for field in fields(RunCell)}
@@ -44,6 +46,22 @@ class Group:
         """The protocol that they were trained and scored by."""
         told = json.loads(str(self.runs[0].environment.get("protocol") or "{}"))
         return told if isinstance(told, dict) else {}
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """What decides how they were tested; None for what their records do not tell."""
+        data = self.runs[0].basis.get("data")
+        fingerprint = data.get("fingerprint") if isinstance(data, Mapping) else None
+        return {**{name: self.protocol.get(name) for name in TEST}, "fingerprint of the data": fingerprint}
+
+    def compared(self, found: Difference) -> list[Record]:
+        """Return those that took part in a comparison: of several seeds, those that the other group has too."""
+        return [run for run in self.runs if self.alone or run.cell["seed"] in found.seeds]
+
+    def circumstances(self, other: "Group") -> list[str]:
+        """Name what is not the same where the runs of another group happened, and may move a score."""
+        one, two = self.runs[0].environment, other.runs[0].environment
+        return [name for name in CIRCUMSTANCES if name != "protocol" and one.get(name) != two.get(name)]
 
 
 def label(run: Record) -> str:
@@ -92,44 +110,59 @@ def compare(groups: Sequence[Group], folder: Path, metric: str = "", margin: flo
         One difference for each other group; p-values adjusted by Holm's method where there are several.
 
     Raises:
-        PairsError: the same run on both sides, or no such score.
+        PairsError: the same run on both sides, groups that were not tested alike, or no such score.
         OutcomesError: outcomes are missing, damaged, or of different images.
         PairedError: no seed in common, a single image, or a score that is not a number.
     """
-    metric = metric or metric_of(groups[0])
-    first = _scores(groups[0], folder, metric)
-    found = []
-    for other in groups[1:]:
-        if same := {run.identity for run in groups[0].runs} & {run.identity for run in other.runs}:
-            raise PairsError(f"run {min(same)[:12]} is on both sides: a run differs from itself in nothing")
-        scores = _scores(other, folder, metric, like=first.outcomes)
-        ours, theirs = first.by_seed, scores.by_seed
-        if groups[0].alone and other.alone:  # these two, whatever their seeds
-            ours, theirs = ({0: one} for each in (ours, theirs) for one in each.values())
-        found.append(difference(ours, theirs, len(first.outcomes.images), margin=margin))
-    return adjust(found)
+    first, *others = groups
+    return adjust([_difference(first, other, folder, metric or metric_of(first), margin) for other in others])
 
 
 def told_apart(
-    runs: Sequence[Record], others: Sequence[Sequence[Record]], folder: Path, metric: str
-) -> list[str] | None:
+    runs: Sequence[Record], others: Mapping[str, Sequence[Record]], folder: Path, metric: str
+) -> tuple[dict[str, str], list[str]]:
     """Say in a few words of each of several groups of runs whether it is told apart from one group.
 
     Args:
         runs: the one group.
-        others: the others, none of them empty.
+        others: name -> another, none of them empty.
         folder: of the records and their outcomes.
         metric: which score.
 
     Returns:
-        Such as "worse by 4.1" or "cannot tell, below 2.3", read together by Holm's method; None where the runs have no
-        outcomes to compare.
+        Name -> such as "worse by 4.1" or "cannot tell, below 2.3", read together by Holm's method, of those that have
+        outcomes; and a line on each of these that could not be compared.
     """
-    groups = [Group("", tuple(each)) for each in (runs, *others)]
-    try:
-        return [_in_words(one) for one in compare(groups, folder, metric)]
-    except (PairsError, OutcomesError, PairedError):
-        return None
+    first, found, failed = Group(label(runs[0]), tuple(runs)), {}, []
+    for name, group in others.items():
+        if not all("outcomes" in run.basis for run in (*runs, *group)):  # as of runs from before they were kept
+            continue
+        try:
+            found[name] = _difference(first, Group(name, tuple(group)), folder, metric, MARGIN)
+        except (PairsError, OutcomesError, PairedError) as error:
+            failed.append(f"{name} is not compared: {error}.")
+    return dict(zip(found, map(_in_words, adjust(list(found.values()))), strict=True)), failed
+
+
+def _difference(first: Group, other: Group, folder: Path, metric: str, margin: float) -> Difference:
+    _check(first, other)
+    ours = _scores(first, folder, metric)
+    scores = _scores(other, folder, metric, like=ours.outcomes)
+    theirs = scores.by_seed
+    if first.alone and other.alone:  # these two, whatever their seeds
+        theirs = dict(zip(ours.by_seed, theirs.values(), strict=True))
+    return difference(ours.by_seed, theirs, len(ours.outcomes.images), margin=margin)
+
+
+def _check(first: Group, other: Group) -> None:
+    """Refuse a run beside itself, and groups that were not tested alike."""
+    if same := {run.identity for run in first.runs} & {run.identity for run in other.runs}:
+        raise PairsError(f"run {min(same)[:12]} is on both sides: a run differs from itself in nothing")
+    for name, ours in first.test.items():
+        theirs = other.test[name]
+        if ours != theirs and None not in (ours, theirs):
+            told = f"{name} is {ours} for {first.label} and {theirs} for {other.label}"
+            raise PairsError(f"the runs were not tested alike: {told}; compare runs of one test")
 
 
 def _in_words(one: Difference) -> str:

@@ -47,6 +47,15 @@ def record(cell: RunCell, created: str = "2026-01-01", **scores: float) -> Recor
     return Record(cell.as_dict(), cell.identity(), Status.OK, "", measures, environment, created, "", "")
 
 
+def keep_small_targets(cell: RunCell, right: int, folder: Path) -> None:
+    """Leave a run behind that finds so many of the 80 pixels of the target in each image, and one more a seed."""
+    counts = np.tile(np.array([[90, 100, 100], [right + cell.seed, 60 + cell.seed, 80]]).T, (40, 1, 1))
+    counts[::2, 2] += 5
+    names = np.array([f"test/{number}" for number in range(40)])
+    found = Outcomes("dense", names, {"counts": counts, "target": np.array(1), "mean": np.array(False)})
+    keep(found, record(cell, **found.score(np.arange(40)), baseline=10), Ledger(folder))
+
+
 def line(table: Table, name: str) -> dict[str, str]:
     (found,) = [cells for cells in table.rows if cells[0] == name]
     return dict(zip(table.columns, found, strict=True))
@@ -263,18 +272,37 @@ def test_reduced_runs_have_a_table_of_their_own_that_compares_with_nothing() -> 
 def test_reduced_rows_say_whether_they_are_told_apart_from_the_default(tmp_path: Path) -> None:
     cells, _ = wanted(16, Wish(scale="smoke"))
     for cell in cells:
-        right = 30 if cell.switches == '{"keep": [0, 0, 0, 0]}' else 60  # of 80 pixels of the target in each image
-        counts = np.tile(np.array([[90, 100, 100], [right + cell.seed, 60 + cell.seed, 80]]).T, (40, 1, 1))
-        counts[::2, 2] += 5
-        names = np.array([f"test/{number}" for number in range(40)])
-        found = Outcomes("dense", names, {"counts": counts, "target": np.array(1), "mean": np.array(False)})
-        keep(found, record(cell, **found.score(np.arange(40)), baseline=10), Ledger(tmp_path))
+        keep_small_targets(cell, 30 if cell.switches == '{"keep": [0, 0, 0, 0]}' else 60, tmp_path)
     reduced = tables(16, Ledger(tmp_path).records(), tmp_path)[2][1]
     told = {cells[0]: cells[-2] for cells in reduced.rows}
     assert told.pop("0, 0, 0, 0").startswith("worse by ")
     assert told.pop("7/8, 3/4, 1/2, 0 (default)") == ""
     assert set(told.values()) == {"equivalent, within 1"}  # they are the same on every image
-    assert tables(16, Ledger(tmp_path).records(), Path())[2][1].rows[0][-2] == ""  # no outcomes there
+
+
+def test_a_row_whose_outcomes_are_gone_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+    dense, default = (wanted(16, Wish(scale="smoke", rows=(name,)))[0] for name in ("0, 0, 0, 0", DEFAULTS[16]))
+    finer = wanted(16, Wish(scale="smoke", rows=("15/16, 7/8",)))[0]
+    before = [record(cell, f1=60, baseline=10) for cell in wanted(16, Wish(scale="smoke", rows=("31/32",)))[0]]
+    for cell in (*dense, *default, *finer):
+        keep_small_targets(cell, 60, tmp_path)
+    for path in tmp_path.glob(f"*{dense[0].identity()[:12]}*.npz"):
+        path.unlink()
+    reduced = tables(16, [*before, *Ledger(tmp_path).records()], tmp_path)[2][1]
+    told = {cells[0]: cells[-2] for cells in reduced.rows}
+    assert told["15/16, 7/8, 3/4, 1/2"] == "equivalent, within 1"
+    assert told["0, 0, 0, 0"] == told["31/32, 15/16, 7/8, 3/4"] == ""
+    (note,) = [note for note in reduced.notes if "is not compared" in note]  # the one from before is silent
+    assert note.startswith("0, 0, 0, 0 is not compared: ")
+    assert "run it again with --fresh" in note
+
+
+def test_outcomes_are_looked_for_where_the_records_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    elsewhere = tmp_path / "of another machine"
+    for cell in wanted(16, Wish(scale="smoke"))[0]:
+        keep_small_targets(cell, 60, elsewhere)
+    assert cli.main(["report", "table16", "--records", str(elsewhere), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("equivalent, within 1") == 4
 
 
 def test_of_several_settings_the_newest_is_shown_and_never_a_mixture() -> None:
