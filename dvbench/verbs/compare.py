@@ -1,13 +1,14 @@
 """`dvbench compare`: which of two models is better, and what could have been seen."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvbench.verbs.common import GOOD, Subparsers, UsageError, add_verb, out_option, print_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dvbench.verdicts.pairs import Group
     from reports.paired import Difference
@@ -33,27 +34,12 @@ def table(groups: "Sequence[Group]", found: "Sequence[Difference]", metric: str)
     """Return the first group beside each other one."""
     from reports.table import Table
 
-    first, one = groups[0], found[0]
-    body = []
-    for other, apart in zip(groups[1:], found, strict=True):
-        low, high = apart.image_interval
-        p_sign = f"{apart.adjusted_p_sign_flip:.3g} (least {apart.least_p:.3g})" if len(apart.seeds) > 1 else ""
-        body.append(
-            [
-                other.label,
-                f"{apart.mean:+.2f}",
-                f"{apart.low:+.2f} to {apart.high:+.2f}",
-                f"{low:+.2f} to {high:+.2f}",
-                f"{apart.adjusted_p:.2g}",
-                p_sign,
-                apart.verdict,
-                f"{apart.detectable:.2f}",
-                apart.scope,
-            ]
-        )
+    first, *others = groups
     columns = [
-        f"{first.label}, minus",
-        f"{metric}, difference",
+        "minus",
+        f"its {metric}",
+        f"{metric} of the first",
+        "difference",
         "95 % over seeds and images",
         "95 % over images (BCa)",
         "p",
@@ -62,17 +48,62 @@ def table(groups: "Sequence[Group]", found: "Sequence[Difference]", metric: str)
         "could have been seen",
         "speaks of",
     ]
+    body = [_row(first, other, apart, metric) for other, apart in zip(others, found, strict=True)]
     chosen = first.runs[0].cell
-    where = f"{chosen['task']} on {chosen['dataset']} ({chosen['scale']}), {one.images} test images"
-    notes = [
-        f"Better, worse: p below 0.05. Equivalent: closer than {one.margin:g} points (--margin). Cannot tell: neither.",
-        "Could have been seen: the smallest true difference, in points, that is seen with a chance of 80 %.",
+    where = f"{chosen['task']} on {chosen['dataset']} ({chosen['scale']}), {found[0].images} test images"
+    return Table(f"{first.label}: {where}", columns, body, list(_notes(first, others, found)))
+
+
+def _row(first: "Group", other: "Group", apart: "Difference", metric: str) -> list[str]:
+    from dvbench.training.summary import spread
+
+    low, high = apart.image_interval
+    return [
+        other.label,
+        spread(other.compared(apart), metric),
+        spread(first.compared(apart), metric),
+        f"{apart.mean:+.2f}",
+        f"{apart.low:+.2f} to {apart.high:+.2f}",
+        f"{low:+.2f} to {high:+.2f}",
+        f"{apart.adjusted_p:.2g}",
+        f"{apart.adjusted_p_sign_flip:.3g}" if len(apart.seeds) > 1 else "",
+        apart.verdict,
+        f"{apart.detectable:.2f}",
+        apart.scope,
     ]
+
+
+def _notes(first: "Group", others: "Sequence[Group]", found: "Sequence[Difference]") -> "Iterator[str]":
+    """Say how to read the table, and what it cannot tell."""
+    from dvbench.training.summary import REDUCED
+
+    yield (
+        f"Better, worse: p below 0.05. Equivalent: closer than {found[0].margin:g} points (--margin). Cannot tell: "
+        "neither, which is not the same as equal."
+    )
+    yield "Could have been seen: the smallest true difference, in points, that is seen with a chance of 80 %."
     if len(found) > 1:
-        notes.append("Both p are adjusted for the number of comparisons by Holm's method; intervals are not.")
-    if chosen["scale"] == "smoke":
-        notes.append("Reduced scale: says nothing of the paper's models.")
-    return Table(f"{first.label}: {where}", columns, body, notes)
+        yield "Both p are adjusted for the number of comparisons by Holm's method; intervals are not."
+    yield from dict.fromkeys(_on_sign_flips(one) for one in found if len(one.seeds) > 1)
+    for other, apart in zip(others, found, strict=True):
+        groups = (first, other)
+        if left_out := sum(len(group.runs) - len(group.compared(apart)) for group in groups):
+            yield f"{other.label}: left out, as the other side has no run of that seed: {left_out}."
+        if circumstances := first.circumstances(other):
+            yield f"{other.label}: run elsewhere than the first, which may move scores: {', '.join(circumstances)}."
+    if first.runs[0].cell["scale"] == "smoke":
+        yield REDUCED
+
+
+def _on_sign_flips(apart: "Difference") -> str:
+    """Say what so many seeds can show by themselves."""
+    from reports.paired import ERROR
+
+    told = f"Sign flips of {len(apart.seeds)} seeds give no p below {apart.least_p:.2g}"
+    if apart.least_p >= ERROR:
+        enough = math.ceil(1 - math.log2(ERROR))
+        told += f", however far the models are apart: it takes {enough} seeds to come below {ERROR:.2g}"
+    return f"{told}. The verdict does not rest on them but on the interval over seeds and images."
 
 
 def margin(text: str) -> float:
