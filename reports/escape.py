@@ -17,8 +17,8 @@ _LATEX = str.maketrans(
         **{"\N{EN DASH}": "--", "\N{EM DASH}": "---"},
     }
 )
-#: What begins markup in GitHub Markdown, inside of a line: an underscore only at the edge of a word.
-_MARKDOWN = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+#: What begins markup in GitHub Markdown, inside of a line: an underscore only where no letter or digit stands on both sides.
+_MARKDOWN = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 #: What begins a formula in a spreadsheet, some of which take a semicolon or tab for the end of a cell.
 _FORMULA = re.compile(r"(^|[;\t]\s*)(?=[=+\-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
                       r"\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}])")  # fmt: skip

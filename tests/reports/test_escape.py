@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -31,6 +31,7 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 
 
 @settings(deadline=None)
+@example("__0__")
 @given(ANY)
 def test_markdown_renders_to_the_text(text: str) -> None:
     table = f"| head |\n| --- |\n| {markdown(text)} |\n\n- note {markdown(text)}\n"
