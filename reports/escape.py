@@ -17,7 +17,7 @@ _LATEX = str.maketrans(
         **{"\N{EN DASH}": "--", "\N{EM DASH}": "---"},
     }
 )
-#: What begins markup in GitHub Markdown, inside of a line: an underscore only where no letter or digit stands on both sides.
+#: What begins markup in GitHub Markdown, inside of a line: an underscore unless letters or digits stand on both sides.
 _MARKDOWN = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 #: What begins a formula in a spreadsheet, some of which take a semicolon or tab for the end of a cell.
 _FORMULA = re.compile(r"(^|[;\t]\s*)(?=[=+\-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
