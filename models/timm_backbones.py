@@ -58,6 +58,8 @@ class TimmPyramid(Backbone):
 class TimmPlain(Backbone):
     """A plain timm vision transformer (ViT, DeiT): one map at stride 16.
 
+    The feature map leaves the class token out; `pooled` is the class token, which the published classifiers see.
+
     Args:
         name: in timm.
         image_size: side in pixels for which the positional embedding is made; other sizes resize it bicubically.
@@ -74,7 +76,16 @@ class TimmPlain(Backbone):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Compute one feature map at stride 16, the class token left out; see `Backbone.forward`."""
-        self.check(image)
-        tokens = self.body.forward_features(image)[:, self.body.num_prefix_tokens :]
+        tokens = self._tokens(image)[:, 1:]
         rows, columns = image.shape[2] // 16, image.shape[3] // 16
         return (tokens.transpose(1, 2).unflatten(2, (rows, columns)),)
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """Return the class token after the last norm, (batch, width)."""
+        return self._tokens(image)[:, 0]
+
+    def _tokens(self, image: Tensor) -> Tensor:
+        """Compute all tokens after the last norm, the class token first."""
+        self.check(image)
+        tokens: Tensor = self.body.forward_features(image)
+        return tokens

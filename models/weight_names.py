@@ -1,13 +1,18 @@
-"""Keys of official checkpoints under our names: DynamicVis, Vim, VMamba and RSMamba."""
+"""Keys of files that people have under our names: whose they are, what each is with us, and which model they make."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from torch import Tensor
 
-State = Mapping[str, Tensor]
+from models import baseline_names
+from models.checkpoint import State
+from models.sources import WeightsError
+
 POSITION = "backbone.position.weight"
-BODY = ("backbone.", "neck.", "roi.")  # heads are made for one dataset and may have another size
+VIT_POSITION = "backbone.body.pos_embed"
+GATE = ".spatial.gate.weight"
 
 _BLOCK = r"backbone\.layers\.(\d)\.1\.(\d+)\."
 _OURS = r"backbone.stages.\1.blocks.\2.spatial."
@@ -28,8 +33,8 @@ _DYNAMICVIS = (
     (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _OURS + "mixer.gate.weight"),
     (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _OURS + r"mixer.mamba.\3"),
     (r"backbone\.post_meanpool_norm\.(\w+)", r"norm.\1"),
-    (r"pre_neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),
-    (r"pre_neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
+    (r"(?:pre_)?neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),  # bare in detectors
+    (r"(?:pre_)?neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
     (r"neck\.pre_module\.conv\.(\w+)", r"roi.pre.\1"),
     (r"neck\.post_module\.gamma", "roi.gamma"),
     *((rf"neck\.post_module\.{name}\.(\w+)", rf"roi.{ours}.\1") for name, ours in _ATTENTION.items()),
@@ -68,62 +73,111 @@ _VMAMBA = (
 )
 
 _RSMAMBA = (
+    (r"backbone\.pos_embed", POSITION),
     (r"backbone\.patch_embed\.projection\.weight", "backbone.patch.weight"),
     (r"backbone\.pre_norm\.(\w+)", r"backbone.pre_norm.\1"),
     (r"backbone\.layers\.(\d+)\.((?:\w+_proj|conv1d)\.\w+|A_log|D)", r"backbone.blocks.\1.mamba.\2"),
     (r"backbone\.gate_layers\.(\d+)\.0\.weight", r"backbone.blocks.\1.gate.weight"),
     (r"backbone\.ln1\.(\w+)", r"backbone.norm.\1"),
     (r"backbone\.ln2\.(\w+)", r"norm.\1"),
+    (r"head\.fc\.(\w+)", r"linear.\1"),
 )
 
-#: Names in the official files -> ours. The four families share no key but two: `backbone.pos_embed` and `head.fc` mean
-#: the same in both that have them.
-NAMES: tuple[tuple[str, str], ...] = (*_DYNAMICVIS, *_VIM, *_VMAMBA, *_RSMAMBA)
 
-#: Model -> a weight of its own and its shape, and a weight that only a larger relative has.
-_KNOWN: dict[str, tuple[str, tuple[int, ...], str]] = {
-    "dynamicvis_b": ("backbone.stages.3.norm.weight", (768,), ""),
-    "dynamicvis_l": ("backbone.stages.3.norm.weight", (1024,), ""),
-    "vim_ti": ("backbone.class_token", (1, 1, 192), ""),
-    "vmamba_t": ("backbone.stages.2.4.op.x_proj_weight", (4, 26, 768), "backbone.stages.2.5.op.x_proj_weight"),
-    "rsmamba_b": ("backbone.blocks.23.gate.weight", (3, 3 * 192), ""),
-    "rsmamba_l": ("backbone.blocks.35.gate.weight", (3, 3 * 256), ""),
-    "rsmamba_h": ("backbone.blocks.47.gate.weight", (3, 3 * 320), ""),
-}
+@dataclass(frozen=True)
+class Family:
+    """Files whose keys follow the same rules.
 
+    Attributes:
+        name: whose files they are.
+        mark: pattern of a key that each of them has, and no other family.
+        names: pattern of a key -> our name. A key that fits none has no place with us.
+    """
 
-def our_name(key: str) -> str:
-    """Return our name for a key of an official file; a key of ours stays."""
-    for pattern, ours in NAMES:
-        if found := re.fullmatch(pattern, key):
-            return found.expand(ours)
-    return key
+    name: str
+    mark: str
+    names: baseline_names.Names
 
 
-def renamed(key: str, value: Tensor) -> dict[str, Tensor]:
-    """Return a tensor of an official file under our name, or its parts under theirs.
+#: Marks of ours: DynamicVis, VMamba, Vim, RSMamba, ResNet, and ViT or Swin.
+_OURS = (
+    r"backbone\.(?:stages\.0\.(?:merge|0\.norm)|blocks\.0\.(?:norm|mamba\.in_proj)|body\.(?:conv1|patch_embed\.proj))"
+)
+OURS = Family("dvbench", _OURS + r"\.weight", ((r"(.+)", r"\1"),))
+DYNAMICVIS = Family("DynamicVis", r"backbone\.layers\.0\.0\.projection\.weight", _DYNAMICVIS)
+VIM = Family("Vim", r"layers\.0\.mixer\.A_log", _VIM)
+FAMILIES = (
+    OURS,
+    DYNAMICVIS,
+    VIM,
+    Family("VMamba", r"layers\.0\.blocks\.0\.op\.A_logs", _VMAMBA),
+    Family("RSMamba", r"backbone\.layers\.0\.A_log", _RSMAMBA),
+    Family("ResNet of timm or torchvision", r"layer1\.0\.conv1\.weight", baseline_names.RESNET),
+    Family("ViT of timm or DeiT", r"blocks\.0\.attn\.qkv\.weight", baseline_names.VIT),
+    Family("ViT of torchvision", r"encoder\.layers\.encoder_layer_0\.ln_1\.weight", baseline_names.TORCHVISION_VIT),
+    Family("Swin of timm", r"layers\.3\.downsample\.reduction\.weight", baseline_names.TIMM_SWIN),
+    Family("Swin of its authors", r"layers\.0\.downsample\.reduction\.weight", baseline_names.SWIN),
+    Family("Swin of torchvision", r"features\.1\.0\.attn\.qkv\.weight", baseline_names.TORCHVISION_SWIN),
+)
+#: What wrappers such as DataParallel and Lightning put before a key. `body` is ours, with names like timm's behind it.
+_PREFIX = r"(?P<prefix>(?:(?!body\.)[A-Za-z_]\w*\.)*)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a file.
+
+    Attributes:
+        key: its name in the file.
+        name: ours; empty where it has no place with us.
+        value: the tensor.
+    """
+
+    key: str
+    name: str
+    value: Tensor
+
+
+def family_of(keys: Iterable[str]) -> tuple[Family, str]:
+    """Return the family that keys belong to, and the prefix that a wrapper put before them.
+
+    Raises:
+        WeightsError: they are of none that is known, or of two models at once.
+    """
+    keys = list(keys)
+    marks = [(family, re.compile(_PREFIX + family.mark)) for family in FAMILIES]
+    found = {
+        (family.name, hit["prefix"]): family for key in keys for family, mark in marks if (hit := mark.fullmatch(key))
+    }
+    if len(found) > 1:
+        told = " and ".join(f"{name} (under '{prefix}')" if prefix else name for name, prefix in found)
+        raise WeightsError(f"holds keys of {len(found)} models, {told}; save the one that you mean")
+    if not found:
+        raise WeightsError(f"none of its {len(keys)} keys is known, such as '{keys[0] if keys else ''}'")
+    ((_, prefix), family) = next(iter(found.items()))
+    return family, prefix
+
+
+def in_our_names(state: State, family: Family, prefix: str = "") -> list[Entry]:
+    """Return the tensors of a file with their names here."""
+    entries = []
+    for key, value in state.items():
+        bare = key.removeprefix(prefix) if key.startswith(prefix) else ""
+        for name, part in _parts(family, bare, value):
+            entries.append(Entry(key, name, part))
+    return entries
+
+
+def _parts(family: Family, key: str, value: Tensor) -> list[tuple[str, Tensor]]:
+    """Return a tensor under our name, or its parts under theirs.
 
     Vim keeps the position of its class token among those of the patches, in the middle, where the token stands.
     """
-    if key != "pos_embed":
-        return {our_name(key): value}
-    middle = value.shape[1] // 2
-    return {
-        POSITION: value[:, [i for i in range(value.shape[1]) if i != middle]],
-        "backbone.class_position": value[:, middle : middle + 1],
-    }
-
-
-def in_our_names(state: State) -> dict[str, Tensor]:
-    """Return a whole official file under our names."""
-    return {name: part for key, value in state.items() for name, part in renamed(key, value).items()}
-
-
-def guess_model(state: State) -> str:
-    """Return which published model an official file, or one of ours, has the shapes of; empty for none."""
-    ours = in_our_names(state)
-    for model, (name, shape, larger) in _KNOWN.items():
-        if name in ours and tuple(ours[name].shape) == shape and larger not in ours:
-            dense = model.startswith("dynamicvis") and not any(key.endswith("spatial.gate.weight") for key in ours)
-            return f"{model}_dense" if dense else model
-    return ""
+    if family is VIM and key == "pos_embed" and value.ndim == 3:
+        middle = value.shape[1] // 2
+        patches = [i for i in range(value.shape[1]) if i != middle]
+        return [(POSITION, value[:, patches]), ("backbone.class_position", value[:, middle : middle + 1])]
+    for pattern, ours in family.names:
+        if found := re.fullmatch(pattern, key):
+            return [(found.expand(ours), value)]
+    return [("", value)]

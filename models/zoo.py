@@ -42,7 +42,8 @@ class Entry:
 
 
 _DENSE = (0, 0, 0, 0)
-_LARGE = {"widths": (128, 256, 512, 1024), "depths": (2, 4, 32, 4)}
+_RELEASED_DENSE: dict[str, Any] = {"keep": (1, 1, 1, 1), "global_tokens": "none", "weigh_dropped": False}
+_LARGE: dict[str, Any] = {"widths": (128, 256, 512, 1024), "depths": (2, 4, 32, 4)}
 _TINY = {"widths": (24, 48, 96, 192), "depths": (1, 1, 2, 1)}
 
 
@@ -70,8 +71,14 @@ def _rsmamba(about: str, width: int, depth: int) -> Entry:
 ZOO: dict[str, Entry] = {
     "dynamicvis_b": _ours("DynamicVis base, with token selection"),
     "dynamicvis_b_dense": _ours("DynamicVis base, no selection (the paper's dagger)", keep=_DENSE),
+    "dynamicvis_b_released_dense": _ours(
+        "DynamicVis base, no selection as released: all kept, ranked and weighed", **_RELEASED_DENSE
+    ),
     "dynamicvis_l": _ours("DynamicVis large, with token selection", **_LARGE),
     "dynamicvis_l_dense": _ours("DynamicVis large, no selection (the paper's dagger)", **_LARGE, keep=_DENSE),
+    "dynamicvis_l_released_dense": _ours(
+        "DynamicVis large, no selection as released: all kept, ranked and weighed", **_LARGE, **_RELEASED_DENSE
+    ),
     "dynamicvis_t": _ours("DynamicVis tiny, ours for tests and CPU runs; not in the paper", **_TINY),
     "resnet18": Entry(partial(TimmPyramid, "resnet18"), "ResNet-18"),
     "resnet50": Entry(partial(TimmPyramid, "resnet50"), "ResNet-50"),
@@ -103,6 +110,11 @@ def entry(name: str) -> Entry:
     near = get_close_matches(name, ZOO, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"choose from {', '.join(ZOO)}"
     raise UnknownModelError(f"unknown model '{name}': {hint}")
+
+
+def family(name: str) -> str:
+    """Return the name of a model without what says that it does not select tokens."""
+    return name.removesuffix("_dense").removesuffix("_released")
 
 
 def build(name: str, **options: Any) -> Backbone:

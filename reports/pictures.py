@@ -132,7 +132,7 @@ def confusion(matrices: Mapping[str, Array], classes: Sequence[str], *, title: s
 
 
 def curves(logs: Mapping[str, pd.DataFrame], *, metric: str, title: str) -> Figure:
-    """Draw loss and a score against the step, a line a model (figure 10)."""
+    """Draw loss and a score against the step, a line a run by its name (figure 10)."""
     if not logs:
         raise PlotError("no training log to draw: run the models first")
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -107,6 +107,8 @@ class Protocol(_Strict):
         test: what is done to an image before testing.
         mix: augmentation of whole batches.
         with_boxes_only: training images that show no box are replaced by others.
+        white: value of raw reflectance that stands for 255 where 8-bit statistics normalise it (table 12); 255 as
+            released, where reflectance up to 10,000 is taken for 8-bit values.
         window: windows at test time.
         head: options of the task's network.
         losses: weight of each loss of the task.
@@ -143,6 +145,7 @@ class Protocol(_Strict):
     upsampling: Literal["1x", "2x"] = "1x"
     mix: Step | None = None
     with_boxes_only: bool = False
+    white: Positive = 255
     window: Window | None = None
     head: dict[str, Any] = {}
     losses: dict[str, Annotated[float, Field(ge=0)]] = {}

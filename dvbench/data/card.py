@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 RGB = ("red", "green", "blue")
+TRUE_COLOUR = ("B04", "B03", "B02")  # the same of Sentinel-2
 BYTE = (0.0, 255.0)  # value range of 8-bit imagery, which is never divided
 BYTE_UNITS = "8-bit grey values"
 IGNORE = 255  # mask value of pixels that neither train nor score
@@ -120,6 +121,11 @@ class Card:
     notes: tuple[str, ...]
     obtain: tuple[str, ...]
     counted: str = "images"
+
+    @property
+    def colours(self) -> tuple[str, str, str]:
+        """Names of the bands that are seen as red, green and blue."""
+        return RGB if self.bands == RGB else TRUE_COLOUR
 
     def split(self, name: str) -> Split:
         """One split.

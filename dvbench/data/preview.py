@@ -20,7 +20,6 @@ Sample = dict[str, Any]
 _FEW = 5  # objects up to which each is named in the picture
 _PEN = 2  # px
 _ON_OBJECTS, _ON_GREY = 0.45, 0.65  # opacity of masks
-_TRUE_COLOUR = ("B04", "B03", "B02")  # of Sentinel-2
 _STRETCH = (2, 98)  # percentiles that become black and white where an image is not 8-bit
 _UNMARKED = ("background", "unchanged")  # classes whose pixels are left as they are
 _IGNORED = (170, 0, 90)
@@ -127,7 +126,7 @@ def _drawn_labels(sample: Sample) -> set[int]:
 def _picture(image: Tensor, card: Card) -> Image.Image:
     pixels = image.numpy()
     if card.bands != RGB:
-        pixels = pixels[[card.bands.index(band) for band in _TRUE_COLOUR]]
+        pixels = pixels[[card.bands.index(band) for band in card.colours]]
         low, high = np.percentile(pixels, _STRETCH)
         pixels = (pixels - low) * (255 / max(high - low, 1))
     picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))

@@ -170,6 +170,7 @@ def _cost_table(number: int, found: Found) -> Table:
         "attention is fused; its ViT-L figure includes them.",
         "MACs run: matrix products, convolutions and scans that our model executes; each counts as two FLOPs. fvcore's "
         "figure is an independent count of the same, where a record at 512 px holds it.",
+        "DynamicVis† has no gates, as the paper's parameters show; the released files without selection have them.",
         OWN_ROWS,
         f"Paper: arXiv 2503.16426v1, table {number}.",
     ]

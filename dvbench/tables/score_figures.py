@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dvbench.data import catalog
-from dvbench.training.summary import newest, run_folder
+from dvbench.training.summary import label, newest, run_folder
 from reports import pictures
 from reports.pictures import Example
 from reports.plot import PlotError
@@ -43,7 +43,7 @@ class Drawn:
 FIGURES: dict[str, Drawn] = {
     "figure8": Drawn("confusion on UC Merced", "uc_merced", "confusion"),
     "figure9": Drawn("confusion on AID", "aid", "confusion"),
-    "figure10": Drawn("loss and F1 during training on UC Merced", "uc_merced", "curves"),
+    "figure10": Drawn("loss and F1 on UC Merced, from pretraining and from random weights", "uc_merced", "curves"),
     "figure11": Drawn("detections on LEVIR-Ship", "levir_ship"),
     "figure12": Drawn("instances on NWPU VHR-10", "nwpu_vhr10"),
     "figure13": Drawn("instances on SSDD", "ssdd"),
@@ -72,8 +72,7 @@ def draw_figure(name: str, records: Sequence[Record], out: Path) -> Figure:
     if not runs:
         smoke = protocol.load(chosen.protocol).smoke
         runs = [run for run in newest(records) if run.cell["protocol"] == smoke]
-    folders = {str(run.cell["model"]): run_folder(out, run) for run in runs}
-    folders = {model: folder for model, folder in folders.items() if folder.is_dir()}
+    folders = {label(run): folder for run in runs if (folder := run_folder(out, run)).is_dir()}
     if not folders:
         raise PlotError(f"{name} shows training runs, and none is there yet: dvbench reproduce {name}")
     dataset = str(runs[0].cell["dataset"])
@@ -83,30 +82,30 @@ def draw_figure(name: str, records: Sequence[Record], out: Path) -> Figure:
 
 
 def _confusion(folders: dict[str, Path], dataset: str, title: str) -> Figure:  # noqa: ARG001
-    tables = {model: pd.read_csv(folder / "confusion.csv", index_col=0) for model, folder in folders.items()}
+    tables = {name: pd.read_csv(folder / "confusion.csv", index_col=0) for name, folder in folders.items()}
     classes = [str(name) for name in next(iter(tables.values())).columns]
-    return pictures.confusion({model: table.to_numpy() for model, table in tables.items()}, classes, title=title)
+    return pictures.confusion({name: table.to_numpy() for name, table in tables.items()}, classes, title=title)
 
 
 def _curves(folders: dict[str, Path], dataset: str, title: str) -> Figure:  # noqa: ARG001
-    logs = {model: pd.read_csv(folder / "log.csv") for model, folder in folders.items()}
+    logs = {name: pd.read_csv(folder / "log.csv") for name, folder in folders.items()}
     return pictures.curves(logs, metric="f1", title=title)
 
 
 def _retrieval(folders: dict[str, Path], dataset: str, title: str) -> Figure:
     classes = catalog.entry(dataset).card.classes
-    model, folder = next(iter(folders.items()))
+    name, folder = next(iter(folders.items()))
     with np.load(folder / "embeddings.npz", allow_pickle=False) as kept:
-        names = [classes[label] for label in kept["query_labels"]]
+        names = [classes[position] for position in kept["query_labels"]]
         sheets = list(zip(kept["queries"], names, kept["nearest"], kept["relevant"], strict=True))
-    return pictures.retrieval_sheet(sheets, title=f"{title}, {model}")
+    return pictures.retrieval_sheet(sheets, title=f"{title}, {name}")
 
 
 def _embeddings(folders: dict[str, Path], dataset: str, title: str) -> Figure:
     found = {}
-    for model, folder in folders.items():
+    for name, folder in folders.items():
         with np.load(folder / "embeddings.npz", allow_pickle=False) as kept:
-            found[model] = (kept["embeddings"], kept["labels"])
+            found[name] = (kept["embeddings"], kept["labels"])
     return pictures.embedding_map(found, catalog.entry(dataset).card.classes, title=title)
 
 
@@ -114,10 +113,10 @@ def _predictions(folders: dict[str, Path], dataset: str, title: str) -> Figure:
     from dvbench.training.gallery import read_examples  # noqa: PLC0415 (imports Lightning and torchvision: seconds)
 
     card = catalog.entry(dataset).card
-    kept = {model: read_examples(folder / "examples.npz") for model, folder in folders.items()}
+    kept = {name: read_examples(folder / "examples.npz") for name, folder in folders.items()}
     first = next(iter(kept.values()))
     examples = [
-        _example(arrays, {model: _named(each[i], "found_") for model, each in kept.items()})
+        _example(arrays, {name: _named(each[i], "found_") for name, each in kept.items()})
         for i, arrays in enumerate(first)
     ]
     if card.task in ("detection", "instance"):

@@ -103,6 +103,7 @@ class Source:
         transforms = pipeline(
             self.card,
             *(augmentation(step.name, **step.options) for step in steps),
+            bands=self.card.colours,
             statistics=self._statistics(),
             keep_targets=keep_targets,
         )
@@ -120,8 +121,11 @@ class Source:
         return _share(whole, int(share["start"] or 0), int(share["stop"] or 100)) if share else whole
 
     def _statistics(self) -> Statistics | None:
-        """Return what raw reflectance is normalised by: as released, the statistics of 8-bit images (table 12)."""
-        return BYTE_STATISTICS if self.card.bands != RGB else None
+        """Return what raw reflectance is normalised by: the statistics of 8-bit images, see `Protocol.white`."""
+        if self.card.bands == RGB:
+            return None
+        mean, deviation = ([value * self.protocol.white / 255 for value in each] for each in BYTE_STATISTICS)
+        return mean, deviation
 
     def _loader(self, samples: Samples, images_at_once: int, **options: Any) -> DataLoader[Batch]:
         # Drawn splits stay in memory once drawn; each loading process would draw them again, on the cores that train.

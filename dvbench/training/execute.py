@@ -24,7 +24,8 @@ from dvbench.training.gallery import keep_confusion, keep_embeddings, keep_examp
 from dvbench.training.recall import recall_measures
 from dvbench.training.run_cell import RunCell
 from dvbench.training.stamp import rests_on
-from models.weights import WeightsReport, load_weights
+from models.weights import load_weights
+from models.weights_report import WeightsReport
 from models.zoo import build, entry
 from reports.ledger import Ledger, write_atomically
 from reports.outcomes import Outcomes, keep

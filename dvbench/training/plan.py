@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dvbench.data import catalog
 from dvbench.kept import keep, kept_file, read_kept
 from dvbench.training.run_cell import RunCell, Scale, deciding_code
-from models.weights import locate, sha256
+from models.sources import locate, sha256
 from models.zoo import entry
 from tasks import protocol
 

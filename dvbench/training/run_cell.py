@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Literal
 
 from dvbench.environment import code_fingerprint
+from models.zoo import family
 from reports.record import Scalar
 from tasks import protocol
 from tasks.protocol import Protocol
@@ -50,8 +51,7 @@ class RunCell:
         Raises:
             ProtocolError: it does not exist or does not hold together.
         """
-        family = self.model.removesuffix("_dense")
-        overrides = [name for name in (self.input, family, self.model, self.variant) if name]
+        overrides = [name for name in (self.input, family(self.model), self.model, self.variant) if name]
         return protocol.load(self.protocol, *dict.fromkeys(overrides), changes=json.loads(self.changes))
 
     @property

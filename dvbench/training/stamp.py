@@ -8,7 +8,8 @@ import pandas as pd
 from dvbench.data.provenance import provenance
 from dvbench.training.batches import Source
 from dvbench.training.run_cell import RunCell, deciding_code
-from models.weights import WeightsReport, sha256
+from models.sources import sha256
+from models.weights_report import WeightsReport
 from reports.record import JSON
 from tasks.fit import BEST, LOG, Compute
 
@@ -59,8 +60,8 @@ def _start(cell: RunCell, weights: WeightsReport) -> Mapping[str, JSON]:
     """Tell which weights a run started from."""
     published = any(weights.sha256.startswith(digits) for digits in PUBLISHED)
     return {
+        **weights.as_dict(),
         "name": Path(cell.weights).name,
-        "sha256": weights.sha256,
         "kind": "authors" if published or cell.weights.startswith(OFFICIAL) else "unknown",
         "used": len(weights.used),
         "missing": [key for key in weights.missing if key.startswith("backbone.")],

@@ -11,6 +11,7 @@ from reports import strict_json
 from reports.escape import file_name
 from reports.record import Record, Scalar, Status
 from reports.table import Table
+from tasks.protocol import VARIANTS
 
 #: Of where a run happened, what may move its score. The commit is not among it: the basis holds a hash of the code that
 #: trains and scores.
@@ -46,6 +47,16 @@ def learned(record: Record) -> bool | None:
         return None
     reached, floor = value(record, metric), value(record, "baseline")
     return reached is not None and reached >= (floor or 0.0) + baseline["margin"]
+
+
+def label(run: Record) -> str:
+    """Name a run in a figure by its model, what it started from and what was replaced; seeds share a name."""
+    cell = run.cell
+    told = [f"from {Path(str(cell['weights'])).name} {str(cell['weights_hash'])[:6]}"] if cell["weights_hash"] else []
+    told += [str(cell["variant"])] if cell["variant"] != VARIANTS[0] else []
+    replaced = json.loads(str(cell["switches"])) | json.loads(str(cell["changes"]))
+    told += [f"{name} {json.dumps(value)}" for name, value in replaced.items()]
+    return ", ".join((str(cell["model"]), *told))
 
 
 def run_folder(out: Path, run: Record) -> Path:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 OUT = Path("reports/out")
 GOOD, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+WEIGHTS_FROM = "a path, hf://owner/repository/file, or torchgeo: or torchvision:NAME of published weights"
+
 Verb = Callable[[argparse.Namespace], int]
 """From the options to the exit code."""
 Subparsers = Any

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvbench.verbs.common import Subparsers, UsageError, add_verb, print_tables, wrote
+from dvbench.verbs.common import WEIGHTS_FROM, Subparsers, UsageError, add_verb, print_tables, tell, wrote
 from dvbench.verbs.measure import condition_options, exit_code, measure, plan_of, template_cell
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _weighted(template: "Cell", options: argparse.Namespace) -> "Cell":
     if not options.model or len(options.model) > 1:
         raise UsageError("weights belong to one model: name it with --model")
     report = load_weights(build_classifier(options.model[0]), options.weights)
+    tell(report.line)
     return replace(template, weights=options.weights, weights_hash=report.sha256[:12])
 
 
@@ -86,7 +87,7 @@ def add_to(verbs: Subparsers) -> None:
         "--res", nargs="+", type=int, metavar="R", help="image sides in px, divisible by 32 (default: 512)"
     )
     sub.add_argument("--attention", nargs="+", choices=["sdpa", "eager"], help="how attention runs (default: both)")
-    sub.add_argument("--weights", metavar="FILE", help="weights of the one model: a path or hf://owner/repository/file")
+    sub.add_argument("--weights", metavar="FILE", help=f"weights of the one model: {WEIGHTS_FROM}")
     sub.add_argument("--max-batch", action="store_true", help="also find the largest batch (predicted on a CPU)")
     sub.add_argument(
         "--roofline", action="store_true", help="also the share of the device's measured speed and bandwidth reached"

@@ -15,6 +15,7 @@ from dvbench.verbs.common import (
     FAILED,
     GOOD,
     OUT,
+    WEIGHTS_FROM,
     Subparsers,
     UsageError,
     add_verb,
@@ -30,6 +31,7 @@ from dvbench.verbs.common import (
 if TYPE_CHECKING:
     from dvbench.training.run_cell import RunCell
     from reports.record import Record
+    from reports.table import Table
     from tasks.fit import Compute, Report
 
 
@@ -72,8 +74,18 @@ def run(options: argparse.Namespace) -> int:
         cells, compute, options.out, fresh=options.fresh, jobs=options.jobs, ray_address=options.ray_address
     )
     if compute.rank == 0:
-        print_tables(summary(records))
+        print_tables(summary(records), *_weights_tables(records))
     return exit_code(records)
+
+
+def _weights_tables(records: "Sequence[Record]") -> "Iterator[Table]":
+    """Yield what became of the keys of pretrained weights, once a model."""
+    from dvbench.verbs.weights import weights_table
+
+    told: dict[str, Any] = {str(record.cell["model"]): record.basis.get("weights") for record in records}
+    for model, weights in told.items():
+        if weights:
+            yield weights_table(weights, f"{weights['name']} in {model}")
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -302,7 +314,7 @@ def add_to(verbs: Subparsers) -> None:
     sub.add_argument("--input", choices=["1x", "2x"], help="the paper's input size, where it has two")
     sub.add_argument("--seed", type=seed_number, default=0, help="of weights, batches and noise (default: 0)")
     sub.add_argument("--seeds", type=positive, metavar="N", help="run seeds 0 to N-1, and give mean and spread")
-    sub.add_argument("--weights", metavar="FILE", help="pretrained weights: a path or hf://owner/repository/file")
+    sub.add_argument("--weights", metavar="FILE", help=f"pretrained weights: {WEIGHTS_FROM}")
     sub.add_argument("--epochs", type=positive, metavar="N", help="in place of the protocol's")
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="replace keys of the protocol")
     sub.add_argument("--fresh", action="store_true", help="train again what is finished")

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from dvbench.verbs.common import (
     GOOD,
+    WEIGHTS_FROM,
     Subparsers,
     UsageError,
     add_verb,
     check_side,
     out_option,
     picture_options,
+    tell,
     wrote,
 )
 
@@ -35,7 +37,9 @@ def show_tokens(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.model} does not select tokens: choose a DynamicVis, such as dynamicvis_b")
     told = f"Untrained weights (seed {options.seed}): a random gate selects."
     if options.weights:
-        told = f"Weights: {Path(load_weights(model, options.weights).source).name}."
+        report = load_weights(model, options.weights)
+        tell(report.line)
+        told = f"Weights: {Path(report.source).name}."
     need, free = counts_of(Cell(options.model, options.res).settled()).live_bytes, available_bytes()
     if need > free:
         room = f"{need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
@@ -73,6 +77,6 @@ def add_to(verbs: Subparsers) -> None:
     sub.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="picture (default: the sample scene)")
     sub.add_argument("--model", default="dynamicvis_b", metavar="M", help="a DynamicVis (default: dynamicvis_b)")
     sub.add_argument("--res", type=int, default=512, metavar="R", help="image side in px (default: 512)")
-    sub.add_argument("--weights", metavar="FILE", help="trained weights: a path or hf://owner/repository/file")
+    sub.add_argument("--weights", metavar="FILE", help=f"trained weights: {WEIGHTS_FROM}")
     picture_options(sub)
     out_option(sub)

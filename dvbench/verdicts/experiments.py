@@ -117,12 +117,13 @@ def _closest(
 ) -> Experiment:
     """Set a group beside the row that it departs from least."""
     model, variant = str(group[0].cell["model"]), str(group[0].cell["variant"])
+    alike = {model, model.replace("_released_dense", "_dense")}  # of both forms without selection, one has rows
 
     def at(line: Line, ours: Ours) -> Experiment:
         departed = _departed(demand(benchmark, ours, variant), group, others)
         return Experiment(benchmark, line.name, ours, group, departed)
 
-    if tried := [at(line, line.ours) for line in lines if line.ours and line.ours.model == model]:
+    if tried := [at(line, line.ours) for line in lines if line.ours and line.ours.model in alike]:
         return min(tried, key=lambda one: sum(departure.disqualifies for departure in one.departures))
     own = Demand(RunCell(model, benchmark.protocol, "full", variant), bool(group[0].basis.get("weights")))
     nowhere = Departure("model", f"no row of this table is {model}", True)

@@ -95,12 +95,17 @@ def test_a_record_says_what_its_scores_rest_on(run: Run, tmp_path: Path) -> None
 def test_weights_that_a_run_starts_from_are_told_by_their_content(run: Run, tmp_path: Path) -> None:
     run(*arguments(tmp_path / "first", epochs=1))
     best = folder(tmp_path / "first") / "best.ckpt"
-    run(*arguments(tmp_path / "second", "--weights", str(best), epochs=1))
+    _, printed, _ = run(*arguments(tmp_path / "second", "--weights", str(best), epochs=1))
     (first,), (second,) = records(tmp_path / "first"), records(tmp_path / "second")
     told = second.basis["weights"]
     assert isinstance(told, dict)
     assert (told["name"], told["kind"], told["missing"]) == ("best.ckpt", "unknown", [])
     assert told["sha256"] == first.basis["checkpoint"]
+    used = {part: len(keys["used"]) for part, keys in told["parts"].items()}
+    assert used == {"backbone": told["used"] - 2, "head": 2}
+    assert used["backbone"] == 120  # 20 convolutions, and batch norms of 5 each
+    assert "best.ckpt in resnet18" in printed
+    assert "backbone 120 0 0 head 2 0 0" in " ".join(printed.split())
 
 
 def test_drawn_data_in_the_layout_of_a_dataset_gives_rows_of_its_own(

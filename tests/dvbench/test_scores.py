@@ -1,6 +1,8 @@
 """Tables 2 to 12 from records: every row of the paper, ours beside it, reduced runs apart."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,30 @@ def test_a_full_run_is_compared_and_what_was_not_run_says_why() -> None:
     assert "--weights" in row(table, "DynamicVis-B")["why"]
     assert row(table, "YOLOX")["why"] == "no model of ours"
     assert row(table, "YOLOX")["ap50, paper | ours"] == "81.9"
+
+
+def test_no_selection_as_released_has_a_row_of_its_own_that_says_which_form_it_is() -> None:
+    (cell,), _ = wanted(3, Wish(scale="full", rows=("DynamicVis-B†",)))
+    assert (cell.model, cell.weights) == ("dynamicvis_b_dense", "")
+    released = replace(cell, model="dynamicvis_b_released_dense")
+    ((_, table),) = tables(3, [run(cell, ap50=70.0), run(released, ap50=60.0)])
+    assert "70.00" in row(table, "DynamicVis-B†")["ap50, paper | ours"]
+    own = row(table, "DynamicVis-B†: levir_ship, released, 1 seed")
+    assert "60.00" in own["ap50, paper | ours"]
+    assert (own["verdict"], own["why"]) == (
+        "not comparable",
+        "model dynamicvis_b_released_dense instead of dynamicvis_b_dense",
+    )
+    assert "paper and release disagree" in " ".join(table.notes)
+
+
+def test_rows_of_vit_in_table_12_run_from_published_weights(tmp_path: Path) -> None:
+    (tmp_path / "vit.pth").write_bytes(b"weights")
+    weights = {"vit_b16": str(tmp_path / "vit.pth")}
+    cells, _ = wanted(12, Wish(scale="full", rows=("ViT",), weights=weights))
+    assert {cell.model for cell in cells} == {"vit_b16"}
+    assert {cell.protocol for cell in cells} == {"bigearthnet", "bigearthnet19", "forestnet", "forestnet4"}
+    assert {cell.weights_hash for cell in cells} == {hashlib.sha256(b"weights").hexdigest()[:12]}
 
 
 def test_detectors_of_one_backbone_are_told_apart() -> None:

@@ -8,9 +8,10 @@ import torch
 from safetensors import safe_open
 
 from dvbench import cli
+from models.weights import open_weights
 from models.zoo import build
 from tests.models.test_weight_names import rsmamba_state, vim_state, vmamba_state, wrapped
-from tests.models.test_weights import official, tiny
+from tests.models.test_weights import RELEASED, official, tiny
 
 Run = Callable[..., tuple[object, str, str]]
 
@@ -34,7 +35,7 @@ def test_a_checkpoint_is_rewritten_with_a_report(run: Run, checkpoint: Path, tmp
     out = tmp_path / "out.safetensors"
     code, printed, _ = run("weights", "convert", checkpoint, out, "--model", "dynamicvis_t")
     assert code == 0
-    assert "used by the backbone" in printed
+    assert f"backbone {len(tiny().state_dict())} 0 0" in " ".join(printed.split())
     with safe_open(out, "pt") as file:
         assert "backbone.position.weight" in file.keys()  # noqa: SIM118 (no mapping)
         assert file.metadata()["model"] == "dynamicvis_t"
@@ -74,6 +75,35 @@ def test_checkpoints_of_other_mamba_models_are_converted(
     assert "in_proj.weight" in printed
 
 
+def test_how_a_file_was_trained_is_kept_and_told(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    torch.save({"state_dict": state, "meta": {"cfg": RELEASED}}, checkpoint)
+    out = tmp_path / "o.safetensors"
+    code, printed, _ = run("weights", "convert", checkpoint, out, "--model", "dynamicvis_t")
+    assert code == 0
+    assert "Trained with one of (1, 1, 1, 1) tokens kept by stage" in " ".join(printed.split())
+    assert open_weights(str(out)).keep == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("verb", ["convert", "profile", "run"])
+def test_released_files_without_selection_never_become_the_papers_dagger(verb: str, run: Run, tmp_path: Path) -> None:
+    """Their gates would be lost without a word, and with them the function."""
+    with torch.device("meta"):
+        state = official(build("dynamicvis_b"))  # type: ignore[arg-type]
+    empty = {key: torch.zeros(()).expand(value.shape) for key, value in state.items()}
+    path = tmp_path / "b_wo-token-selection.pth"
+    torch.save({"state_dict": empty}, path)
+    given = {
+        "convert": ("weights", "convert", path, tmp_path / "o.safetensors", "--model", "dynamicvis_b_dense"),
+        "profile": ("profile", "--model", "dynamicvis_b_dense", "--weights", path, "--out", tmp_path),
+        "run": ("run", "classification", "--model", "dynamicvis_b_dense", "--weights", path, "--out", tmp_path),
+    }
+    code, _, told = run(*given[verb], *(("--scale", "smoke") if verb == "run" else ()))
+    assert code == 2
+    assert "no place for 'backbone.layers.0.1.0.spatial_gate.weight'" in told
+    assert "needs a model with gates: dynamicvis_b_released_dense" in told
+
+
 def test_an_unknown_size_asks_for_the_model(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     code, _, told = run("weights", "convert", checkpoint, tmp_path / "o.safetensors")
     assert (code, "--model" in told) == (2, True)
@@ -81,9 +111,12 @@ def test_an_unknown_size_asks_for_the_model(run: Run, checkpoint: Path, tmp_path
 
 def test_profile_and_token_maps_take_weights(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     model = ("--model", "dynamicvis_t", "--weights", checkpoint, "--out", tmp_path)
-    assert run("profile", "--res", 64, "--repeat", 3, *model)[0] == 0
+    code, _, told = run("profile", "--res", 64, "--repeat", 3, *model)
+    count = len(tiny().state_dict())
+    assert (code, f"epoch_200.pth: {count} keys used, 4 missing, 0 unexpected" in told) == (0, True)
     assert '"weights_hash": "' in next((tmp_path / "records").glob("*.json")).read_text()
-    assert run("show", "tokens", "--res", 64, *model)[0] == 0
+    code, _, told = run("show", "tokens", "--res", 64, *model)
+    assert (code, f"epoch_200.pth: {count} keys used, 0 missing, 0 unexpected" in told) == (0, True)
     code, _, told = run("profile", "--res", 64, "--weights", checkpoint)
     assert (code, "--model" in told) == (2, True)
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.published import guess_model
 from models.rsmamba import RSMamba
+from models.sources import WeightsError
 from models.vim import Vim
 from models.vmamba import VMamba
-from models.weight_names import guess_model
-from models.weights import WeightsError, load_weights
-from models.zoo import build, build_classifier
+from models.weight_names import family_of, in_our_names
+from models.weights import load_weights
+from models.zoo import ZOO, build, build_classifier
 from tests.oracles.plain import shaken
 
 State = dict[str, Tensor]
@@ -89,6 +91,11 @@ def rsmamba_state(model: RSMamba) -> State:
         for name in ("in_proj.weight", "out_proj.weight", *DIRECTION):
             named[f"backbone.layers.{i}.{name}"] = w[f"blocks.{i}.mamba.{name}"]
     return named
+
+
+def in_names(state: State) -> State:
+    """Return tensors under our names."""
+    return {entry.name: entry.value for entry in in_our_names(state, *family_of(state))}
 
 
 def vim(seed: int, image_size: int = 64) -> Vim:
@@ -192,13 +199,22 @@ def test_positions_of_another_size_are_resized_around_the_class_token(make: Any,
 def test_published_models_are_seen_by_their_shapes(name: str, official: Any) -> None:
     with torch.device("meta"):
         state = official(build(name))
-    assert guess_model(state) == name
+    assert guess_model(in_names(state)) == name
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("wrapper", ["", "module."])
+def test_files_of_ours_are_known_for_every_model(name: str, wrapper: str) -> None:
+    with torch.device("meta"):
+        state = build_classifier(name).state_dict()
+    family, prefix = family_of(f"{wrapper}{key}" for key in state)
+    assert (family.name, prefix) == ("dvbench", wrapper)
 
 
 def test_a_larger_vmamba_is_not_taken_for_the_tiny_one() -> None:
     with torch.device("meta"):
         state = vmamba_state(VMamba(depths=(2, 2, 15, 2)))
-    assert guess_model(state) == ""
+    assert guess_model(in_names(state)) == ""
 
 
 def test_weights_of_another_family_are_refused(tmp_path: Path) -> None:

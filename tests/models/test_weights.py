@@ -1,8 +1,7 @@
-"""Official checkpoints: every key is accounted for, and no code in them runs."""
+"""Official checkpoints of DynamicVis: every key is accounted for, and none is lost that the model's function needs."""
 
-import os
-import pickle
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,12 @@ from safetensors.torch import save_file
 
 from models.dynamicvis import DynamicVis
 from models.position import resize_position
-from models.weight_names import guess_model, our_name
-from models.weights import WeightsError, load_weights, read
+from models.sources import WeightsError
+from models.weight_names import DYNAMICVIS, in_our_names
+from models.weights import load_weights, open_weights
 from models.zoo import build, build_classifier
+from tests.oracles.plain import shaken
+from tests.oracles.released import released_maps
 
 BACK = (
     (r"position.weight", "pos_embed"),
@@ -83,25 +85,96 @@ def test_positions_of_another_size_are_resized_bicubically(tmp_path: Path) -> No
     assert torch.allclose(constant, torch.ones(1, 64, 3), atol=1e-6)
 
 
-def test_a_file_without_gates_fits_a_model_with_them_and_the_other_way_round(tmp_path: Path) -> None:
+def test_a_file_without_gates_fits_a_model_with_them_whose_gates_stay(tmp_path: Path) -> None:
     dense, gated = tiny(keep=(0, 0, 0, 0)), tiny(1)
     report = load_weights(gated, saved(tmp_path / "dense.pth", official(dense)))
     assert all(key.endswith("gate.weight") for key in report.missing)
     assert len(report.missing) == 5
-    report = load_weights(dense, saved(tmp_path / "gated.pth", official(tiny())))
-    assert all(key.endswith("spatial_gate.weight") for key in report.unexpected)
-    assert report.complete
+    assert not report.complete
+
+
+def test_gates_are_never_dropped_unseen(tmp_path: Path) -> None:
+    """The paper's dagger has no gates; the released files without selection have, and use them."""
+    dense = tiny(1, keep=(0, 0, 0, 0))
+    before = dense.stages[0].merge.weight.clone()
+    with pytest.raises(
+        WeightsError, match=r"no place for 'backbone\.layers\.0\.1\.0\.spatial_gate\.weight'.*gates"
+    ) as told:
+        load_weights(dense, saved(tmp_path / "gated.pth", official(tiny())))
+    assert "\n" not in str(told.value)
+    assert torch.equal(dense.stages[0].merge.weight, before)
+
+
+RELEASED = "model = dict(backbone=dict(arch='b', spatial_token_keep_ratios=[1, 1, 1, 1], is_softmax_on_x=False))"
+SELECTING = RELEASED.replace("[1, 1, 1, 1]", "[8, 4, 2, 1]")
+
+
+@torch.no_grad()
+def test_no_selection_as_released_is_the_authors_function_and_not_the_daggers(tmp_path: Path) -> None:
+    """Held against a reading of their code in float64, from a file under their names."""
+    with torch.device("meta"):
+        published = build("dynamicvis_b_released_dense"), build("dynamicvis_b_dense")
+    assert all(isinstance(model, DynamicVis) for model in published)
+    released, dagger = (
+        DynamicVis(replace(model.config, widths=(8, 12, 16, 24), depths=(1, 1, 2, 1), image_size=64, scan="reference"))  # type: ignore[arg-type]
+        for model in published
+    )
+    source = shaken(DynamicVis(released.config))
+    state = official(source)  # type: ignore[arg-type]
+    assert load_weights(released.double().eval(), saved(tmp_path / "released.pth", state)).complete
+    without = {key: value for key, value in state.items() if "spatial_gate" not in key}
+    assert load_weights(dagger.double().eval(), saved(tmp_path / "dagger.pth", without)).complete
+    image = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    for ours, theirs, other in zip(released(image), released_maps(state, image), dagger(image), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+        assert (other - theirs).norm() > 0.1 * theirs.norm()
+
+
+@pytest.mark.parametrize("size", ["b", "l"])
+@pytest.mark.parametrize(
+    ("config", "name", "seen"),
+    [
+        (RELEASED, "epoch_200.pth", "_released_dense"),
+        (SELECTING, "epoch_200.pth", ""),
+        ("", "b_wo-token-selection_200-epoch.pth", "_released_dense"),
+        ("", "epoch_200.pth", ""),
+    ],
+)
+def test_files_with_gates_are_told_apart_by_what_they_say_of_their_training(
+    size: str, config: str, name: str, seen: str, tmp_path: Path
+) -> None:
+    with torch.device("meta"):
+        state = official(build(f"dynamicvis_{size}"))  # type: ignore[arg-type]
+    small = {key: value for key, value in state.items() if "mamba_layer" not in key and "pos" not in key}
+    thin = {key: torch.zeros(1).expand(value.shape) for key, value in small.items()}
+    torch.save({"state_dict": thin, "meta": {"cfg": config}}, tmp_path / name)
+    weights = open_weights(str(tmp_path / name))
+    assert weights.model == f"dynamicvis_{size}{seen}"
+    assert any("does not say which tokens" in note for note in weights.notes) == (not config and not seen)
+
+
+def test_a_model_that_keeps_other_tokens_than_in_training_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": official(tiny()), "meta": {"cfg": RELEASED}}, path)
+    (note,) = load_weights(tiny(1), str(path)).notes
+    assert note == "trained with one of (1, 1, 1, 1) tokens kept by stage, the model keeps one of (8, 4, 2, 1)"
+    assert load_weights(tiny(1, keep=(1, 1, 1, 1)), str(path)).notes == ()
 
 
 def test_weights_go_into_a_classifier_too(tmp_path: Path) -> None:
     model = build_classifier("dynamicvis_t", 3, image_size=64)
     state = official(tiny()) | {
         "backbone.post_meanpool_norm.weight": torch.full((192,), 2.0),
-        "head.fc.weight": torch.zeros(63, 192),
+        "head.fc.weight": torch.zeros(63, 192),  # made for other classes, of which the bias knows nothing
+        "head.fc.bias": torch.full((3,), 9.0),
     }
     report = load_weights(model, saved(tmp_path / "a.pth", state))
     assert torch.equal(model.norm.weight, torch.full((192,), 2.0))
-    assert report.unexpected == ("head.fc.weight",)  # made for other classes
+    assert not (model.linear.bias == 9).any()
+    assert report.unexpected == ("head.fc.weight", "head.fc.bias")
+    assert report.by_part()["head"]["unexpected"] == ["head.fc.weight", "head.fc.bias"]
+    assert "left out, made for another size: linear" in report.notes
+    assert report.complete
 
 
 def test_weights_of_another_model_are_refused_with_its_name(tmp_path: Path) -> None:
@@ -109,76 +182,39 @@ def test_weights_of_another_model_are_refused_with_its_name(tmp_path: Path) -> N
         base = build("dynamicvis_b")
     assert isinstance(base, DynamicVis)
     state = {key: torch.zeros(value.shape) for key, value in official(base).items()}
-    assert guess_model(state) == "dynamicvis_b"
     with pytest.raises(WeightsError, match=r"is \(96.*the model wants \(24.*looks like dynamicvis_b"):
         load_weights(tiny(), saved(tmp_path / "b.pth", {k: v for k, v in state.items() if "pos" not in k}))
 
 
-class _Trap:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
-
-
-def test_a_file_that_runs_code_is_refused_and_does_not_run_it(tmp_path: Path) -> None:
-    hit = tmp_path / "hit"
-    torch.save({"state_dict": official(tiny()), "trap": _Trap(hit)}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match=r"evil\.pth wants to run '(posix|nt)\.system'"):
-        read(tmp_path / "evil.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Trap(hit)))
-    with pytest.raises(WeightsError):
-        read(tmp_path / "plain.pth")
-    assert not hit.exists()
-
-
-def test_statistics_of_the_training_framework_are_left_aside(tmp_path: Path) -> None:
-    import sys
-    from types import ModuleType
-
-    framework = ModuleType("mmengine.logging.history_buffer")
-
-    class HistoryBuffer:
-        def __init__(self) -> None:
-            self._log_history = np.arange(4.0)
-
-    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = framework.__name__, "HistoryBuffer"
-    framework.HistoryBuffer = HistoryBuffer  # type: ignore[attr-defined]
-    names = ("mmengine", "mmengine.logging", framework.__name__)
-    sys.modules.update(zip(names, (ModuleType(names[0]), ModuleType(names[1]), framework), strict=True))
-    try:
-        saved(tmp_path / "a.pth", official(tiny()), message_hub={"loss": HistoryBuffer()})
-    finally:
-        for name in names:
-            del sys.modules[name]
-    assert len(read(tmp_path / "a.pth")) == len(tiny().state_dict())
-
-
-def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
-    whole = Path(saved(tmp_path / "a.pth", official(tiny()))).read_bytes()
-    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "half.safetensors").write_bytes(b"\x10")
-    torch.save([1, 2], tmp_path / "list.pth")
-    torch.save({"unknown": torch.zeros(2)}, tmp_path / "other.pth")
-    for name, reason in {
-        "half.pth": "cannot be read|damaged",
-        "half.safetensors": "cannot be read",
-        "list.pth": "no tensors",
-        "other.pth": "none of its 1 keys is known",
-        "none.pth": "missing",
-    }.items():
-        with pytest.raises(WeightsError, match=reason) as caught:
-            load_weights(tiny(), str(tmp_path / name))
-        assert "\n" not in str(caught.value)
-    with pytest.raises(WeightsError, match="hf://owner/repository/file"):
-        load_weights(tiny(), "hf://nothing")
-
-
 def test_safetensors_under_our_names_load_without_renaming(tmp_path: Path) -> None:
     source, copy = tiny(), tiny(1)
-    save_file({our_name(key): value for key, value in official(source).items()}, tmp_path / "a.safetensors")
+    named = {entry.name: entry.value for entry in in_our_names(official(source), DYNAMICVIS)}
+    save_file(named, tmp_path / "a.safetensors")
     report = load_weights(copy, str(tmp_path / "a.safetensors"))
     assert report.complete
     assert not report.unexpected
     assert all(torch.equal(a, b) for a, b in zip(copy.parameters(), source.parameters(), strict=True))
+
+
+def test_half_precision_is_widened_and_said(tmp_path: Path) -> None:
+    source, copy = tiny(), tiny(1)
+    report = load_weights(copy, saved(tmp_path / "a.pth", {k: v.half() for k, v in official(source).items()}))
+    assert "float16 was widened to the model's dtype" in report.notes
+    assert {p.dtype for p in copy.parameters()} == {torch.float32}
+    torch.testing.assert_close(copy.stages[1].merge.weight, source.stages[1].merge.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_quantised_weights_are_refused(tmp_path: Path) -> None:
+    state = official(tiny()) | {"backbone.layers.0.2.weight": torch.ones(24, dtype=torch.int8)}
+    with pytest.raises(WeightsError, match=r"'backbone\.layers\.0\.2\.weight' is torch\.int8"):
+        load_weights(tiny(1), saved(tmp_path / "a.pth", state))
+
+
+def test_a_file_of_another_model_changes_nothing(tmp_path: Path) -> None:
+    model = tiny(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = official(tiny())
+    state["backbone.layers.3.2.weight"] = torch.zeros(7)  # the last but one
+    with pytest.raises(WeightsError, match=r"is \(7,\), the model wants \(192,\)"):
+        load_weights(model, saved(tmp_path / "a.pth", state))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
