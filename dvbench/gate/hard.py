@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dvbench.data.scene import default_scene, load_scene
 from dvbench.profile.counters import count
@@ -74,31 +74,27 @@ def _each(subjects: Iterable[str], tell: Tell, what: str, take: Callable[[str], 
 
 
 def _counts(model: str) -> dict[str, Values]:
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def see_maps(_module: nn.Module, _args: Any, maps: tuple[Tensor, ...]) -> None:
-        shapes.update({f"map {number}": tuple(m.shape) for number, m in enumerate(maps, start=1)})
-
-    def see_logits(_module: nn.Module, _args: Any, logits: Tensor) -> None:
-        shapes["logits"] = tuple(logits.shape)
-
-    def build() -> nn.Module:
-        built = build_classifier(model)
-        built.backbone.register_forward_hook(see_maps)
-        built.register_forward_hook(see_logits)
-        return built
-
     figures: dict[str, Values] = {}
     for side in SIDES:
-        counted = count(build, side)
+        counted = count(lambda: build_classifier(model), side)
         figures["parameters"] = (counted.parameters,)
         figures[f"{side}/macs"] = (counted.macs,)
         figures[f"{side}/paper_flops"] = (counted.paper_flops,)
         figures[f"{side}/live_bytes"] = (counted.live_bytes,)
         if counted.tokens_kept:
             figures[f"{side}/tokens_kept"] = counted.tokens_kept
-        figures |= {f"{side}/{name}": shape for name, shape in shapes.items()}
+        figures |= {f"{side}/{name}": shape for name, shape in _shapes(model, side).items()}
     return figures
+
+
+@torch.inference_mode()
+def _shapes(model: str, side: int) -> dict[str, Values]:
+    """Return the shapes of feature maps and logits; the maps apart, as a classifier may not need them."""
+    with torch.device("meta"):
+        classifier = build_classifier(model).eval()
+        image = torch.empty(1, 3, side, side)
+    maps = {f"map {number}": tuple(m.shape) for number, m in enumerate(classifier.backbone(image), start=1)}
+    return maps | {"logits": tuple(classifier(image).shape)}
 
 
 @torch.inference_mode()
