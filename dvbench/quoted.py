@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dvbench.costs.numbers import COUNT_TOLERANCE, MEMORY_TOLERANCE, MIB, PARAMETER_TOLERANCE
 from dvbench.paper.cost_rows import RESOLUTIONS, ROWS, Row, printed, rows
 from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
 from dvbench.profile.sweep import counts_of
-from dvbench.tables.cost_numbers import COUNT_TOLERANCE, MEMORY_TOLERANCE, MIB, PARAMETER_TOLERANCE
 from reports.compare import Verdict, compare
 from reports.ledger import write_atomically
 

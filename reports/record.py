@@ -50,6 +50,8 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "cuda_allocated_peak_bytes": ("B", "peak that tensors hold on the GPU, weights included"),
     "cuda_reserved_peak_bytes": ("B", "peak that torch's caching allocator takes from the GPU"),
     "max_batch_size": ("1", "largest batch that fits, in images"),
+    "recipe_throughput": ("img/s", "images per second as the authors' tool takes it, at the batch that the note gives"),
+    "recipe_peak_bytes": ("B", "peak that tensors hold on the GPU up to the end of the first pass, never reset"),
     "tokens_kept": ("1", "tokens that the selection keeps over all stages; the note gives them per stage"),
     "bytes_moved": ("B", "what the ops of one forward pass read and write, each operand once"),
     **{

@@ -116,3 +116,7 @@ class Table:
 
     def _pad(self, column: int, cell: str, width: int) -> str:
         return cell.rjust(width) if self._right(column) else cell.ljust(width)
+
+
+Named = tuple[str, Table]
+"""The stem of a table's files, and the table."""

@@ -22,7 +22,7 @@ LAYERS = (
     {"kept"},
     {"paper", "data"},
     {"profile"},
-    {"training"},
+    {"training", "costs"},
     {"show", "doctor", "verdicts"},
     {"tables"},
     {"quoted", "gate", "gpu", "predict"},

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from dvbench.costs.figures import figure20, figure21
+from dvbench.costs.found import Found
+from dvbench.costs.latency import table14
+from dvbench.costs.throughput import table13
 from dvbench.data.scene import default_scene
 from dvbench.doctor import examine, report
 from dvbench.gpu.run import Run, Step
@@ -14,9 +18,6 @@ from dvbench.profile.isolate import IsolatedFailure, Worker
 from dvbench.profile.roofline import CAPTION, points, roofline_table, roofs
 from dvbench.profile.sweep import Plan, sweep
 from dvbench.profile.wanted_cells import cells
-from dvbench.tables.cost_figures import figure20, figure21
-from dvbench.tables.costs import table13, table14
-from dvbench.tables.found import Found
 from reports.plot import save
 from reports.record import Measure, Scalar
 from reports.roofline import roofline_plot

@@ -5,10 +5,10 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dvbench.costs.found import Found
 from dvbench.gpu.run import Run
 from dvbench.gpu.scans import NATIVE
 from dvbench.gpu.variants import OURS, TWO_PASS
-from dvbench.tables.found import Found
 from reports.ledger import write_atomically
 from reports.record import Measure, Record, Status
 from reports.stats import paired_ratio, summarise

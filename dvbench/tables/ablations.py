@@ -14,10 +14,8 @@ from dvbench.verdicts.experiments import Experiment, experiments
 from dvbench.verdicts.pairs import told_apart
 from reports.compare import Comparison, Verdict, compare
 from reports.record import Record
-from reports.table import Table
+from reports.table import Named, Table
 from tasks import protocol
-
-Named = tuple[str, Table]
 
 METRIC = "f1"
 SIDE = 512  # px, of the paper's ablations

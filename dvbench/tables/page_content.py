@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dvbench import paper
+from dvbench.costs.figures import counted_memory, latency, measured_memory, paper_series
+from dvbench.costs.found import Found
 from dvbench.data.scene import default_scene, load_scene
 from dvbench.environment import ROOT, checkout
 from dvbench.kept import keep, kept_file, read_kept
 from dvbench.show import heat, kept_tokens, look, told
-from dvbench.tables.cost_figures import counted_memory, latency, measured_memory, paper_series
-from dvbench.tables.found import Found
 from dvbench.tables.standing import Standing, comparisons
 from dvbench.tables.targets import TARGETS
 from dvbench.tables.trace import traces

@@ -10,11 +10,10 @@ from dvbench.training.wanted_runs import stand_in
 from dvbench.verdicts.experiments import Experiment, experiments, standing
 from reports.compare import Comparison, Verdict, compare
 from reports.record import Record
-from reports.table import Table
+from reports.table import Named, Table
 from tasks.protocol import VARIANTS
 
 TOLERANCE = 0.01  # of the paper's number: about the spread that its authors' tasks show between seeds
-Named = tuple[str, Table]
 SEVEREST = (Verdict.DIFFERS, Verdict.INCONCLUSIVE, Verdict.REPRODUCED, Verdict.NOT_COMPARABLE, Verdict.NOT_RUN)
 
 

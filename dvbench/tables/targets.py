@@ -8,15 +8,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dvbench.costs import numbers
+from dvbench.costs.figures import figure20, figure21
+from dvbench.costs.found import Found
+from dvbench.costs.latency import table14
+from dvbench.costs.layout import table1
+from dvbench.costs.throughput import table13
 from dvbench.paper import ablation_rows
 from dvbench.paper.audit import audit, audit_tables
 from dvbench.paper.score_rows import TABLES, benchmarks
 from dvbench.profile.cell import Cell
 from dvbench.profile.wanted_cells import cells
-from dvbench.tables import ablations, cost_numbers, recall
-from dvbench.tables.cost_figures import figure20, figure21
-from dvbench.tables.costs import Named, table1, table13, table14
-from dvbench.tables.found import Found
+from dvbench.tables import ablations, recall
 from dvbench.tables.score_figures import FIGURES, Drawn, draw_figure
 from dvbench.tables.scores import compared, tables
 from dvbench.training.unfinished import Unfinished
@@ -24,7 +27,7 @@ from dvbench.training.wanted_runs import stand_in
 from reports.compare import Comparison
 from reports.plot import save
 from reports.record import Record
-from reports.table import Table
+from reports.table import Named, Table
 from tasks import protocol
 
 
@@ -85,7 +88,7 @@ def _trained_table(number: int, about: str) -> Target:
 
 
 def _cost(number: int, records: Sequence[Record]) -> list[Comparison]:
-    return cost_numbers.compared(number, Found.newest(records))
+    return numbers.compared(number, Found.newest(records))
 
 
 def _ablation(number: int, about: str) -> Target:

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from dvbench.costs.numbers import COUNTED
 from dvbench.data.origin import Provenance
 from dvbench.environment import code_fingerprint
 from dvbench.paper import PAPER, ablation_rows
 from dvbench.tables import ablations, scores
-from dvbench.tables.cost_numbers import COUNTED
 from dvbench.tables.standing import comparisons
 from dvbench.tables.targets import target
 from dvbench.training.summary import run_folder

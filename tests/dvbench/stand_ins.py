@@ -15,6 +15,7 @@ class Workers:
         calls: (cell's label, method) in the order of the calls; entering counts as "start".
         failures: (cell's label, method, which call of it, from 1) -> what is raised there.
         seconds: what a sample takes, by the cell's label; 0.01 where nothing is said.
+        room: the largest batch that fits.
     """
 
     def __init__(self, here: dict[str, Any]) -> None:
@@ -22,6 +23,7 @@ class Workers:
         self.calls: list[tuple[str, str]] = []
         self.failures: dict[tuple[str, str, int], BaseException] = {}
         self.seconds: dict[str, float] = {}
+        self.room = 6
         self._count: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, _factory: object, cell: Cell, *_: object, **__: object) -> "StandIn":
@@ -59,7 +61,7 @@ class StandIn:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def call(self, method: str, *_: object, timeout: float | None = None) -> Any:  # noqa: ARG002 (as Worker's)
+    def call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:  # noqa: ARG002 (as Worker's)
         self.workers.note(self.cell.label, method)
         answers = {
             "describe": {**self.workers.environment(self.cell.device), "scan_backend": "cpu"},
@@ -68,5 +70,7 @@ class StandIn:
             "warm": 0.01,
             "sample": self.workers.seconds.get(self.cell.label, 0.01),
             "fvcore": {"conv": 300, "linear": 20},
+            "fits": bool(arguments) and arguments[0] <= self.workers.room,
+            "recipe": {"recipe_throughput": Measure(250.0, "img/s", "measured", note=f"{arguments} images a pass")},
         }
         return answers[method]

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from dvbench.costs import counts, figures, numbers, throughput
+from dvbench.costs.figures import figure20, figure21
+from dvbench.costs.found import Found
+from dvbench.costs.latency import table14
+from dvbench.costs.layout import table1
+from dvbench.costs.numbers import MIB
+from dvbench.costs.throughput import table13
 from dvbench.paper import table as paper_table
 from dvbench.paper.cost_rows import RESOLUTIONS, name, printed, rows
 from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
-from dvbench.tables import cost_figures, cost_numbers, costs
-from dvbench.tables.cost_figures import figure20, figure21
-from dvbench.tables.costs import MIB, table1, table13, table14
-from dvbench.tables.found import Found
 from reports.record import Measure, Record, Status
 from reports.table import Table
 
@@ -75,12 +78,11 @@ def off_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             tokens_kept=(),
         )
 
-    monkeypatch.setattr(cost_numbers, "counts_of", counts_of)
-    monkeypatch.setattr(costs, "counts_of", counts_of)
-    monkeypatch.setattr(cost_figures, "counts_of", counts_of)
-    costs._batch_within.cache_clear()
+    for module in (numbers, counts, throughput, figures):
+        monkeypatch.setattr(module, "counts_of", counts_of)
+    throughput._batch_within.cache_clear()
     yield factors
-    costs._batch_within.cache_clear()
+    throughput._batch_within.cache_clear()
 
 
 def by_column(table: Table) -> Rows:
@@ -279,6 +281,30 @@ def test_largest_batches_here_say_how_they_were_found() -> None:
     assert row["in 48 GB by live bytes (predicted)"] == str(int(48e9 / (328.65 * MIB)))
 
 
+def test_a_gap_splits_into_the_recipe_and_the_rest() -> None:
+    taken = [
+        record("vit_b16", 512, 20.0, attention="eager", recipe_throughput=100.0, recipe_peak_bytes=455 * MIB),
+        record("dynamicvis_b", 512, 10.0, recipe_throughput=300.0, recipe_peak_bytes=189 * MIB),
+    ]
+    table = dict(table13(Found.newest(taken)))["table13_recipe"]
+    row = at(table, "DynamicVis-B")
+    assert (row["paper (img/s)"], row["their recipe here (img/s)"], row["ours, batch 1 (img/s)"]) == (
+        "196",
+        "300",
+        "100",
+    )
+    assert (row["of ViT-B, paper"], row["their recipe"], row["ours"]) == ("2.28", "3", "2")  # 196 / 86, 300 / 100
+    assert (row["the recipe's part"], row["the rest"]) == ("1.5", "0.76")  # 3 / 2 and 2.279 / 3
+    assert (row["memory, paper (MB)"], row["their reading here (MB)"]) == ("188.71", "189.00")
+    assert at(dict(table13(NONE))["table13_recipe"], "DynamicVis-B")["the recipe's part"] == ""
+
+
+def test_flops_stand_as_the_authors_tool_writes_them() -> None:
+    cost = dict(table13(NONE))["table13_cost"]
+    assert at(cost, "ViT-L")["as its tool writes it"] == "0.362T"
+    assert at(cost, "DynamicVis-L")["as its tool writes it"] == "82.31G"
+
+
 # Which records
 
 
@@ -356,5 +382,5 @@ def test_figure21_counts_ours_at_every_size(off_by: SimpleNamespace) -> None:
 @pytest.mark.slow
 def test_the_real_counts_reproduce_the_papers_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    body = by_column(costs._cost_table(13, NONE))
+    body = by_column(counts.cost_table(13, NONE))
     assert {row["verdict"] for row in body if row["params, paper (M)"]} == {"reproduced"}

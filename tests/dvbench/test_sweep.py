@@ -239,6 +239,26 @@ def test_largest_batch_on_a_cpu_is_predicted_from_live_bytes(
     assert ("resnet18", "fits") not in workers.calls
 
 
+@pytest.mark.usefixtures("machine")
+def test_the_authors_recipe_is_taken_on_a_gpu_at_the_largest_batch(ledger: Ledger, workers: Workers) -> None:
+    record = run(ledger, replace(RESNET, device="cuda"), plan=replace(PLAN, max_batch=True))["resnet18"]
+    assert record.measures["max_batch_size"].value == 6
+    assert record.measures["recipe_throughput"].note == "(6,) images a pass"
+    on_a_cpu = run(ledger, RESNET, plan=replace(PLAN, max_batch=True))["resnet18"]
+    assert "recipe_throughput" not in on_a_cpu.measures
+    assert workers.calls.count(("resnet18", "recipe")) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_recipe_that_takes_too_long_is_left_out_with_its_estimate(ledger: Ledger, workers: Workers) -> None:
+    plan = replace(PLAN, max_batch=True, budget_s=1.0)
+    record = run(ledger, replace(RESNET, device="cuda"), plan=plan)["resnet18"]
+    taken = record.measures["recipe_throughput"]
+    assert (record.status, taken.value) == (Status.OK, None)
+    assert taken.note == "about 2 s estimated, the budget is 1 s: raise --budget"  # 30 passes of 6 images, 10 ms each
+    assert ("resnet18", "recipe") not in workers.calls
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,10 +5,10 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from dvbench.costs.found import Found
+from dvbench.costs.numbers import MIB, cell
 from dvbench.paper.cost_rows import RESOLUTIONS, Ours, name, printed, rows
 from dvbench.profile.sweep import counts_of
-from dvbench.tables.cost_numbers import MIB, cell
-from dvbench.tables.found import Found
 from reports.plot import Series, resolution_plot
 from reports.record import Status
 

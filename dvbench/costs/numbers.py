@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from dvbench.costs.found import Found
 from dvbench.paper.cost_rows import Ours, Row, name, printed, rows
 from dvbench.profile.cell import Cell
 from dvbench.profile.sweep import counts_of
-from dvbench.tables.found import Found
 from reports.compare import Comparison, compare
 from reports.record import Status
 
