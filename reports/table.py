@@ -11,7 +11,7 @@ from reports import escape
 from reports.ledger import write_atomically
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 
 class TableError(ValueError):
@@ -83,9 +83,10 @@ class Table:
         csv.writer(text, lineterminator="\n").writerows(cells)
         return text.getvalue()
 
-    def to_rich(self) -> "RichTable":
-        """The table for the terminal."""
+    def to_rich(self) -> "Group":
+        """The table for the terminal; its notes below take the whole width, however narrow it is."""
         from rich import box  # noqa: PLC0415 - only a terminal needs it
+        from rich.console import Group  # noqa: PLC0415
         from rich.table import Table as RichTable  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
@@ -93,12 +94,12 @@ class Table:
             return Text(escape.printable(words))
 
         footer = Text("\n").join(text(words) for words in (self.caption, *self.notes) if words)
-        table = RichTable(title=text(self.title), caption=footer, box=box.SIMPLE_HEAD, caption_justify="left")
+        table = RichTable(title=text(self.title), box=box.SIMPLE_HEAD)
         for i, column in enumerate(self.columns):
             table.add_column(text(column), justify="right" if self._right(i) else "left")
         for row in self.rows:
             table.add_row(*map(text, row))
-        return table
+        return Group(table, footer) if footer else Group(table)
 
     def write(self, folder: Path, stem: str) -> list[Path]:
         """Write ``stem``.md, .tex and .csv into ``folder``, each completely or not at all.

@@ -83,6 +83,12 @@ def test_terminal_shows_every_cell_and_takes_none_for_markup(table: Table) -> No
     assert "Ours: 2 cores." in text
 
 
+def test_terminal_gives_notes_the_whole_width() -> None:
+    console = Console(file=io.StringIO(), width=120, record=True)
+    console.print(Table("Two", ["a", "b"], [["1", "2"]], ["a note of many words " * 5]).to_rich())
+    assert ("a note of many words " * 5).strip() in console.export_text()
+
+
 def test_write_makes_three_files(table: Table, tmp_path: Path) -> None:
     paths = table.write(tmp_path / "out", "table14")
     assert [path.name for path in paths] == ["table14.md", "table14.tex", "table14.csv"]
