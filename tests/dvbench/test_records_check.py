@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dvbench import cli
+from dvbench.costs import counts, numbers, throughput
 from dvbench.environment import environment
 from dvbench.profile.cell import PART_WHERE, WHERE, Cell, identity
 from dvbench.profile.counters import Counts
-from dvbench.tables import cost_numbers, costs
 from dvbench.training import run_cell
 from dvbench.training.run_cell import RunCell
 from dvbench.verdicts.check import check
@@ -358,10 +358,10 @@ def test_a_folder_of_a_machine_fills_the_papers_columns_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `dvbench gpu` leaves it, with the parts of its run, and a training run beside them."""
-    counts = Counts(10**6, 4 * 10**6, {"mm": 10**9}, 10**9, live_bytes=10**8, tokens_kept=())  # counting takes minutes
-    for module in (costs, cost_numbers):
-        monkeypatch.setattr(module, "counts_of", lambda *_: counts)
-    monkeypatch.setattr(costs, "_batch_within", lambda *_: 1)
+    same = Counts(10**6, 4 * 10**6, {"mm": 10**9}, 10**9, live_bytes=10**8, tokens_kept=())  # counting takes minutes
+    for module in (counts, numbers, throughput):
+        monkeypatch.setattr(module, "counts_of", lambda *_: same)
+    monkeypatch.setattr(throughput, "_batch_within", lambda *_: 1)
     place, out = tmp_path / "nvidia-h200", tmp_path / "out"
     for record in (measured("dynamicvis_b", 2048), measured("dynamicvis_b", 512), part()):
         Ledger(place).write(record)

@@ -15,9 +15,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from dvbench import cli
+from dvbench.costs import counts, figures, numbers, throughput
 from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
-from dvbench.tables import cost_figures, cost_numbers, costs, page_content
+from dvbench.tables import page_content
 from dvbench.tables.targets import TARGETS
 from reports.record import Measure, Record, Status
 from tests.dvbench.runs_on_paper import uc_merced
@@ -125,12 +126,12 @@ def write(folder: Path, *records: Raw) -> None:
 def few_targets() -> Iterator[None]:
     """Keep the targets that show text of records; the token viewer and the counts have tests of their own."""
     everything = dict(TARGETS)
-    counts = Counts(10**6, 0, {"mm": 10**9}, 10**9, 10**9, ())
+    same = Counts(10**6, 0, {"mm": 10**9}, 10**9, 10**9, ())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_content, "token_stages", lambda: ([], ""))
-        for module in (cost_numbers, costs, cost_figures):
-            patch.setattr(module, "counts_of", lambda *_: counts)
-        patch.setattr(costs, "_batch_within", lambda *_: 1)
+        for module in (numbers, counts, throughput, figures):
+            patch.setattr(module, "counts_of", lambda *_: same)
+        patch.setattr(throughput, "_batch_within", lambda *_: 1)
         for name in set(TARGETS) - set(DRAWN):
             del TARGETS[name]
         yield
