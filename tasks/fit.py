@@ -27,6 +27,7 @@ from tasks.task import Batch, Task
 
 LAST, BEST, LOG = "last.ckpt", "best.ckpt", "log.csv"
 LEAST_STEPS = 12  # between two checkpoints: where epochs are shorter, writing would take as long as training
+MOST_STEPS = 200  # between two checkpoints of a longer epoch: minutes of a large run
 
 Report = Callable[[int, int, str], None]
 """Takes steps done, steps in all, and what happens now."""
@@ -101,7 +102,7 @@ def fit(
 
     Random numbers depend on seed, epoch and step only, so a run that was killed and goes on ends with the weights that
     it would have had. Writes `last.ckpt` after each epoch, or every few where an epoch has under `LEAST_STEPS` batches,
-    `best.ckpt` by the protocol's metric, `log.csv` and logs for TensorBoard.
+    and after every `MOST_STEPS` steps; `best.ckpt` by the protocol's metric, `log.csv` and logs for TensorBoard.
 
     Args:
         task: untrained, or with pretrained weights.
@@ -129,11 +130,12 @@ def fit(
     every = _epochs_between(len(train), protocol.epochs)
     name = LAST.removesuffix(".ckpt")
     last = ModelCheckpoint(filename=name, save_on_train_epoch_end=True, every_n_epochs=every, **keep)
+    within = ModelCheckpoint(filename=name, save_on_train_epoch_end=False, every_n_train_steps=MOST_STEPS, **keep)
     with quiet():
         trainer = _trainer(
             compute,
             protocol,
-            callbacks=[_StepSeeds(seed), _Watch(report), best, _Log(folder / LOG), last],
+            callbacks=[_Place(train), _StepSeeds(seed), _Watch(report), best, _Log(folder / LOG), within, last],
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             max_epochs=protocol.epochs,
             accumulate_grad_batches=compute.accumulation(protocol),
@@ -257,6 +259,34 @@ class _WholeFiles(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
 
 
+class _Place(Callback):
+    """Keeps where in the data a run is, and sets the loader there before the first batch is loaded."""
+
+    def __init__(self, train: DataLoader[Batch]) -> None:
+        self.draws: Any = train.sampler
+        self.epoch = self.batch = 0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        self.epoch, self.batch = divmod(batch_idx + 1, int(trainer.num_training_batches))
+        self.epoch += trainer.current_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "batch": self.batch, "shared": self._shared()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch, self.batch = state_dict["epoch"], state_dict["batch"]
+        if self.batch and state_dict["shared"] != self._shared():
+            images, world = state_dict["shared"]
+            raise FitError(
+                f"the run was stopped inside epoch {self.epoch + 1}, with {images} images in a forward pass of "
+                f"{world} processes: go on with as many, or begin anew with --fresh"
+            )
+        self.draws.go_on(self.epoch, self.batch)
+
+    def _shared(self) -> list[int]:
+        return [self.draws.batch_size, self.draws.part.world]
+
+
 class _StepSeeds(Callback):
     """Seeds each step by itself, so that no state of a generator has to survive an interruption."""
 
@@ -295,6 +325,10 @@ class _Log(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0  # of this epoch in an earlier process
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        self.started = time.monotonic() - self.seconds
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ARG002
         self.started = time.monotonic()
@@ -313,7 +347,7 @@ class _Log(Callback):
             temporary.replace(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "seconds": time.monotonic() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]

@@ -167,6 +167,8 @@ class Task(LightningModule):
         self.configure_network()
         self.val_scores = self.configure_scores()
         self.test_scores = self.configure_scores()
+        self.loss_sums: dict[str, Any] = {}  # over the images of an epoch so far
+        self.images_seen = 0
         if pretrained:
             self._freeze(protocol.frozen_stages)
 
@@ -203,8 +205,7 @@ class Task(LightningModule):
         total = torch.stack([loss * self.protocol.losses.get(name, 1.0) for name, loss in losses.items()]).sum()
         if not torch.isfinite(total):
             self._complain(losses, batch, batch_idx)
-        shown = {f"train/{name}": loss.detach() for name, loss in (losses | {"loss": total}).items()}
-        self.log_dict(shown, batch_size=len(batch["image"]), on_step=False, on_epoch=True, sync_dist=True)
+        self._log_losses(losses | {"loss": total}, len(batch["image"]))
         return total
 
     def balanced_losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -237,8 +238,16 @@ class Task(LightningModule):
         """Forget an earlier test."""
         self.test_scores.reset()
 
-    def on_train_epoch_start(self) -> None:
-        """Set the noise of the token selection for this epoch (table 19)."""
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what an epoch has summed up so far."""
+        checkpoint["loss_sums"], checkpoint["images_seen"] = self.loss_sums, self.images_seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what the epoch had summed up."""
+        self.loss_sums, self.images_seen = checkpoint["loss_sums"], checkpoint["images_seen"]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 (signature of Lightning)
+        """Set the noise of the token selection for this epoch (table 19), in the middle of which a run may go on."""
         if isinstance(self.backbone, DynamicVis):
             self.backbone.set_noise(self.protocol.noise.at(self.current_epoch / self.protocol.epochs))
 
@@ -264,6 +273,16 @@ class Task(LightningModule):
         height, width = (int(side) for side in size)
         scale = min(sides[0] / height, sides[1] / width)
         return round(height * scale), round(width * scale)
+
+    def _log_losses(self, losses: dict[str, Tensor], images: int) -> None:
+        """Log the means over the images of an epoch as `train/...`, at its last batch."""
+        for name, loss in losses.items():
+            self.loss_sums[name] = self.loss_sums.get(name, 0.0) + loss.detach() * images
+        self.images_seen += images
+        if self.trainer.is_last_batch:
+            means = {f"train/{name}": loss / self.images_seen for name, loss in self.loss_sums.items()}
+            self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True)
+            self.loss_sums, self.images_seen = {}, 0
 
     def _log_scores(self, stage: str, scores: Scores) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in scores.compute().items()})

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -158,6 +159,7 @@ class Draws(Sampler[Draw]):
         self.shuffle = shuffle
         self.part = part
         self.epoch = 0
+        self.batch = 0
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -168,15 +170,24 @@ class Draws(Sampler[Draw]):
         """Make the next pass that of `epoch`, counted from 0."""
         self.epoch = epoch
 
+    def go_on(self, epoch: int, batch: int) -> None:
+        """Make the next pass that of `epoch`, without the batches before `batch`; both count from 0.
+
+        Call it before an iterator is made of the loader: processes that load begin at once.
+        """
+        self.epoch, self.batch = epoch, batch
+
     def __iter__(self) -> Iterator[Draw]:
-        """Draw one epoch."""
+        """Draw one epoch, or what is left of one."""
         # Nothing here runs before the first draw is asked for: of the iterators that DataLoader makes, only one counts.
         mixed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
         self.epoch += 1
+        done, self.batch = self.batch, 0
         generator = torch.Generator().manual_seed(int(mixed[0]))
         order = torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
         seeds = torch.randint(2**63 - 1, (self.length,), generator=generator)
-        for indices, numbers in zip(order.split(self.batch_size), seeds.split(self.batch_size), strict=True):
+        whole = zip(order.split(self.batch_size), seeds.split(self.batch_size), strict=True)
+        for indices, numbers in islice(whole, done, None):
             end = len(indices) - len(indices) % self.part.world if self.shuffle else len(indices)
             mine = slice(self.part.rank, end, self.part.world)
             if len(indices[mine]):

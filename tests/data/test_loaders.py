@@ -81,6 +81,17 @@ def test_seeds_and_epochs_differ() -> None:
     assert same(second, list(again))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_goes_on_where_it_was_left(workers: int) -> None:
+    whole = noise(seed=0, workers=workers)
+    list(whole)
+    second = list(whole)
+    rest = noise(seed=0, workers=workers)
+    rest.sampler.go_on(1, 2)
+    assert same(second[2:], list(rest))
+    assert same(list(whole), list(rest)), "the epoch after it is whole"
+
+
 def test_each_sample_comes_once_an_list() -> None:
     names = [name for batch in list(noise()) for name in batch["filename"]]
     assert sorted(names) == sorted(f"{index}.png" for index in range(10))

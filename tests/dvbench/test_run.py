@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -258,9 +258,9 @@ def test_a_disk_that_fills_leaves_no_half_written_checkpoint(
     assert not [path for path in folder(tmp_path).iterdir() if "partial" in path.name or path.name == "last.ckpt"]
 
 
-def start(*given: str) -> subprocess.Popen[str]:
+def start(*given: str, program: Sequence[str] = (PROGRAM,)) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen([PROGRAM, *given], env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    return subprocess.Popen([*program, *given], env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
 def weights(out: Path) -> dict[str, Any]:
@@ -269,24 +269,44 @@ def weights(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(tmp_path: Path) -> None:
-    settings = (*SMALL, "counts.train=64", "select.every=2")
-    given = [*CLASSIFY[:6], "--model", "dynamicvis_t", "--workers", "0", "--epochs", "6", "--set", *settings, "--out"]
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("least_steps", [12, 24], ids=["inside an epoch", "after an epoch"])
+def test_a_run_that_is_killed_ends_with_the_weights_of_one_that_is_not(
+    tmp_path: Path, workers: str, least_steps: int
+) -> None:
+    """Processes that load ahead must begin where the run goes on, and sums over an epoch go on too."""
+    often = f"import sys, tasks.fit as fit; fit.MOST_STEPS = {5 if least_steps == 12 else 999}; "
+    program = [sys.executable, "-c", often + "from dvbench.cli import main; sys.exit(main())"]
+    settings = (*SMALL, "counts.train=64", "select.every=1")  # epochs of 16 steps, of two forward passes each
+    given = [*CLASSIFY[:6], "--model", "dynamicvis_t", "--workers", workers, "--batch-size", "2", "--epochs", "3"]
+    given += ["--set", *settings, "--out"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(*given, str(whole)).wait() in (0, 1)
-    process = start(*given, str(killed))
-    while not list(killed.rglob("last.ckpt")):
-        time.sleep(0.05)
+    assert start(*given, str(whole), program=program).wait() in (0, 1)
+    process = start(*given, str(killed), program=program)
+    while (at := reached(killed)) < least_steps or bool(at % 16) == (least_steps == 24):
+        time.sleep(0.02)
         assert process.poll() is None
-    time.sleep(0.3)  # in the middle of an epoch
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "records").exists() or not records(killed)
-    assert start(*given, str(killed)).wait() in (0, 1)
+    if least_steps == 12:
+        other = start(*given, str(killed), "--batch-size", "4", program=program)
+        _, told = other.communicate()
+        assert other.returncode == 2
+        assert "2 images in a forward pass of 1 processes: go on with as many, or begin anew with --fresh" in told
+    assert start(*given, str(killed), program=program).wait() in (0, 1)
     first, second = weights(whole), weights(killed)
     assert all(torch.equal(first[name], second[name]) for name in first)
     logs = [pd.read_csv(folder(out) / "log.csv").drop(columns="seconds") for out in (whole, killed)]
     pd.testing.assert_frame_equal(*logs)
+    assert logs[0].notna().all(axis=None)
+
+
+def reached(out: Path) -> int:
+    """The step of the last checkpoint, 0 before there is one."""
+    for path in out.rglob("last.ckpt"):
+        return int(torch.load(path, weights_only=True)["global_step"])
+    return 0
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """The balance loss of table 19: by hand, by the paper's double sum, and in training."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 import torch
 
@@ -59,7 +62,7 @@ def test_any_task_adds_the_balance_where_the_protocol_gives_it_a_weight() -> Non
     batch = {"image": torch.randn(2, 3, 64, 64), "label": torch.tensor([0, 1])}
     made = protocol("classification", losses={"balance": 0.5})
     task = Classification(backbone("dynamicvis_t"), CLASSES, made).eval()
-    task.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    task.trainer = cast("Any", SimpleNamespace(is_last_batch=False))
     routes = Routes()
     task.backbone(batch["image"], routes)
     losses = task.balanced_losses(batch)
