@@ -100,6 +100,7 @@ class Card:
         notes: What a user has to know; figures that nobody has checked are named here.
         obtain: What to do, step by step, to get the dataset.
         counted: What `Split.count` counts.
+        packed: Files below the folder that stand for `required` where the dataset was packed into shards.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Card:
     notes: tuple[str, ...]
     obtain: tuple[str, ...]
     counted: str = "images"
+    packed: tuple[str, ...] = ()
 
     @property
     def colours(self) -> tuple[str, str, str]:
@@ -147,7 +149,13 @@ class Card:
 
     def is_in(self, root: Path) -> bool:
         """Whether a folder holds the dataset, as far as `required` can tell."""
-        return all(next(root.glob(pattern), None) is not None for pattern in self.required)
+        return not self.missing(root)
+
+    def missing(self, root: Path) -> list[str]:
+        """Return the patterns of `required` that find nothing in a folder; none where it holds shards."""
+        if self.packed and all((root / name).is_file() for name in self.packed):
+            return []
+        return [pattern for pattern in self.required if next(root.glob(pattern), None) is None]
 
 
 class UnknownSplitError(ValueError):

@@ -15,6 +15,7 @@ from dvbench.data.watch import SILENT, Watch
 
 _THREADS = 4  # disks and networks answer several readers faster than one, and hashing leaves Python's lock alone
 _AT_A_TIME = 32  # files handed to a thread
+_CHUNK = 2**24  # bytes read at a time: shards are larger than memory should hold several times
 _SIGNATURE = SIGNATURE.encode()
 
 
@@ -68,7 +69,7 @@ def listing(name: str, root: Path) -> Listing:
         firsts = set()
         for index in range(len(opened)):
             names = [path.relative_to(root).as_posix() for path in opened.sources(index)]
-            firsts.update(names[:1])
+            firsts.update([opened.key(index)] if hasattr(opened, "key") else names[:1])
             files.update(names)
         members[split.name] = tuple(sorted(firsts))
     return Listing(members, tuple(sorted(files)))
@@ -103,5 +104,13 @@ def fingerprint(sha256: Mapping[str, str]) -> str:
 
 
 def _read(path: Path) -> Content:
-    content = path.read_bytes()
-    return Content(len(content), hashlib.sha256(content).hexdigest(), zlib.crc32(content), _SIGNATURE in content)
+    size, crc32, is_drawn, last = 0, 0, False, b""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            size += len(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            digest.update(chunk)
+            is_drawn = is_drawn or _SIGNATURE in last + chunk
+            last = chunk[-len(_SIGNATURE) :]
+    return Content(size, digest.hexdigest(), crc32, is_drawn)

@@ -15,6 +15,8 @@ from dvbench.data.card import Task
 from dvbench.data.transforms import Sample
 
 Batch = dict[str, Any]
+Order = Callable[[torch.Generator], Tensor]
+"""Draws int64 (samples,), each position once."""
 
 
 class Part(NamedTuple):
@@ -61,6 +63,7 @@ def loader(
     with_boxes_only: bool = False,
     workers: int | None = None,
     part: Part = WHOLE,
+    order: Order | None = None,
 ) -> DataLoader[Batch]:
     """Load a dataset batch by batch.
 
@@ -78,6 +81,7 @@ def loader(
         with_boxes_only: Put another random sample in the place of one whose image, once augmented, shows no box.
         workers: Processes that load; by default as many as suit the machine.
         part: Which samples of each batch are loaded here, where several processes train together.
+        order: Draws the order of an epoch, where shuffling freely would read slowly.
 
     Returns:
         A loader of batches, pinned where there is a GPU. Besides what `collate` says, a batch holds "index", int64
@@ -90,7 +94,7 @@ def loader(
         raise BatchError(f"{type(dataset).__name__} has no samples in this split; choose another split or fill it")
     if batch_size < 1:
         raise BatchError(f"batch size is {batch_size}; give 1 or more")
-    draws = Draws(len(dataset), batch_size, seed=seed, shuffle=train, part=part)
+    draws = Draws(len(dataset), batch_size, seed=seed, shuffle=train, part=part, order=order)
     if workers is None:
         workers = min(_free_cores(), MOST_WORKERS, len(draws))
     return DataLoader(
@@ -150,14 +154,25 @@ class Draws(Sampler[Draw]):
         shuffle: Whether the order is random. If so, all processes get equally many samples, for which a few of the
             last batch may be left out.
         part: Which samples of a batch are drawn here.
+        order: Draws a random order; any is as likely as any other if None.
     """
 
-    def __init__(self, length: int, batch_size: int, *, seed: int, shuffle: bool, part: Part = WHOLE) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        part: Part = WHOLE,
+        order: Order | None = None,
+    ) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.part = part
+        self.order = order
         self.epoch = 0
         self.batch = 0
 
@@ -184,7 +199,7 @@ class Draws(Sampler[Draw]):
         self.epoch += 1
         done, self.batch = self.batch, 0
         generator = torch.Generator().manual_seed(int(mixed[0]))
-        order = torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
+        order = self._order(generator) if self.shuffle else torch.arange(self.length)
         seeds = torch.randint(2**63 - 1, (self.length,), generator=generator)
         whole = zip(order.split(self.batch_size), seeds.split(self.batch_size), strict=True)
         for indices, numbers in islice(whole, done, None):
@@ -192,6 +207,9 @@ class Draws(Sampler[Draw]):
             mine = slice(self.part.rank, end, self.part.world)
             if len(indices[mine]):
                 yield Draw(indices[mine].tolist(), numbers[mine].tolist())
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        return self.order(generator) if self.order else torch.randperm(self.length, generator=generator)
 
 
 class _Batches(Dataset[Batch]):

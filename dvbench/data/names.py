@@ -21,6 +21,8 @@ def sample_names(opened: Any) -> list[str]:
 def _named(opened: Any) -> list[Any]:
     if hasattr(opened, "names"):
         return list(opened.names)
+    if hasattr(opened, "key"):
+        return [opened.key(index) for index in range(len(opened))]
     if hasattr(opened, "sources"):
         return [opened.sources(index)[0] for index in range(len(opened))]
     return list(map(str, range(len(opened))))

@@ -1,32 +1,38 @@
-"""fMoW as tar shards, which stream from a disk or a mount on which a million files would crawl.
+"""fMoW as tar shards: images and regions by position, read where they lie, without unpacking.
 
 The layout is that of WebDataset and of DynamicVis: `00000.tar`, `00001.tar`... and `meta.json`; each image is a pair of
-members `<key>.jpg` and `<key>.json`, where the key is the path of the image, its own `.jpg` included.
+members `<key>.jpg` and `<key>.json`, where the key is the path of the image, its own `.jpg` included. `index.npy` says
+where each lies; it is made at the first opening of shards that came without it.
 """
 
+import hashlib
 import io
 import json
 import os
 import tarfile
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from PIL import Image
-from torch.utils.data import IterableDataset, get_worker_info
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dvbench.data.archives import check_member
-from dvbench.data.folders.base import Sample, Transforms
-from dvbench.data.folders.fmow import Entry, FMoWError, LeftOut, Regions, read_regions, regions_as_tensors
-from dvbench.data.pixels import PixelError, decode_rgb
+from dvbench.data.watch import SILENT, Watch
+from reports.ledger import LedgerError, write_atomically
 
-SHARDS = 128
-LONGEST_SIDE = 1024  # px; larger images are made smaller
+META, INDEX = "meta.json", "index.npy"
+BUFFER = 5000  # places by which an image moves at most from those of its shard, as the released reader's buffer
+OPEN_FILES = 32
+FIELDS = ("key", "shard", "image", "image_bytes", "regions", "regions_bytes")
+
+Row = NDArray[Any]
+"""Of the index: key, number of the shard, and where image and regions lie in it and how long they are, in bytes."""
 
 
 class ShardError(ValueError):
@@ -37,218 +43,172 @@ class ShardWarning(UserWarning):
     """Part of a shard is damaged and was skipped."""
 
 
-def write_shards(
-    entries: Sequence[Entry], folder: Path, shards: int = SHARDS, seed: int = 0, left_out: LeftOut = "context"
-) -> None:
-    """Pack images and their regions, shuffled, into shards of equal size.
+class Shards:
+    """Images and regions of a folder of shards, by position; sorted by key, as the files are from which they come.
 
-    Images are stored as PNG, whatever the names say, and shrunk with their boxes so that no side exceeds 1024 px.
-
-    Args:
-        entries: What to pack, such as `FMoW(...).entries`.
-        folder: Where to; `meta.json` is written last, so a folder without it is unfinished.
-        shards: Number of files.
-        seed: Decides the order.
-        left_out: Which entries of an annotation are no objects; "raw_location" as the authors packed.
-
-    Raises:
-        ShardError: There are fewer images than shards.
-        PixelError: An image is damaged.
-        FMoWError: An annotation is damaged.
-    """
-    if not 1 <= shards <= len(entries):
-        raise ShardError(f"{len(entries)} images do not fill {shards} shards; ask for fewer")
-    folder.mkdir(parents=True, exist_ok=True)
-    meta = folder / "meta.json"
-    meta.unlink(missing_ok=True)
-    order = np.argsort(np.random.PCG64(seed).random_raw(len(entries)), kind="stable")
-    for number, members in enumerate(np.array_split(order, shards)):
-        _write_shard([entries[index] for index in members], folder / f"{number:05d}.tar", left_out)
-    part = folder / ".meta.json.part"
-    part.write_text(json.dumps({"num_samples": len(entries), "num_shards": shards}), encoding="utf-8")
-    os.replace(part, meta)
-
-
-def _write_shard(entries: Sequence[Entry], path: Path, left_out: LeftOut) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with tarfile.open(part, "w") as shard:
-            for entry in entries:
-                image, regions = _packed(entry, left_out)
-                _add(shard, f"{entry.key}.jpg", image)
-                _add(shard, f"{entry.key}.json", json.dumps(regions).encode())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _packed(entry: Entry, left_out: LeftOut) -> tuple[bytes, dict[str, Any]]:
-    regions = read_regions(entry.annotation, left_out)
-    try:
-        with Image.open(entry.image) as stored:
-            image = stored.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise PixelError(f"{entry.image} is no intact image; download it again") from error
-    width, height = image.size
-    scale = min(1.0, LONGEST_SIDE / max(width, height))
-    if scale < 1:
-        image = image.resize((round(width * scale), round(height * scale)), Image.Resampling.BILINEAR)
-    factors = (image.width / width, image.height / height) * 2
-    boxes = [[value * factor for value, factor in zip(box, factors, strict=True)] for box in regions.boxes]
-    encoded = io.BytesIO()
-    image.save(encoded, "PNG")
-    return encoded.getvalue(), {"gt_bboxes": boxes, "gt_bboxes_labels": list(regions.names)}
-
-
-def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    shard.addfile(member, io.BytesIO(content))
-
-
-class Record(NamedTuple):
-    """One image as it lies in a shard: where it was found, the encoded image, and its regions as JSON."""
-
-    name: str
-    image: bytes
-    annotation: bytes
-
-
-class Shards(IterableDataset[Sample]):
-    """Regions of fMoW, streamed from shards.
-
-    Every image comes once an epoch; the released reader draws shards with replacement, also for testing. Shards are
-    dealt out to processes and workers. Damaged parts are skipped, each with a warning.
+    A shard whose size is not the one that was written is left out, with a warning.
 
     Attributes:
-        skipped: Number of damaged shards and images that this process has skipped so far.
+        folder: Where they lie.
+        meta: What `meta.json` says.
+        skipped: Number of images that damaged shards take with them.
     """
 
-    def __init__(self, folder: str | Path, transforms: Transforms | None = None, buffer: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         """Open a folder of shards.
 
-        Args:
-            folder: With `meta.json`.
-            transforms: Takes a sample and returns a changed one.
-            buffer: Number of encoded images to shuffle among, up to 2 MB each. 0 keeps the order of the files, for
-                testing. With more, the order follows PyTorch's seed and changes from epoch to epoch.
-
         Raises:
-            ShardError: The folder is missing or unfinished.
+            ShardError: The folder is missing, unfinished or lacks shards.
+            UnsafeNameError: A shard has a member that would climb out of a folder, or a link.
         """
-        super().__init__()
-        self.folder = Path(folder)
-        self.transforms = transforms
-        self.buffer = buffer
-        self.skipped = 0
-        self.paths = sorted(self.folder.glob("[0-9]*.tar"))
+        self.folder = folder
+        self.paths = sorted(folder.glob("[0-9]*.tar"))
         try:
-            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-            self._length, shards = int(meta["num_samples"]), int(meta["num_shards"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ShardError(
-                f"{self.folder} has no readable meta.json, so it is no finished folder of shards"
-            ) from error
+            self.meta: Mapping[str, Any] = json.loads((folder / META).read_bytes())
+            images, shards = int(self.meta["num_samples"]), int(self.meta["num_shards"])
+            sizes = [int(told["bytes"]) for told in self.meta.get("shards", ())]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ShardError(f"{folder} has no readable {META}, so it is no finished folder of shards") from error
         if len(self.paths) != shards:
-            raise ShardError(f"{self.folder} has {len(self.paths)} shards of {shards}; copy the missing ones")
+            raise ShardError(f"{folder} has {len(self.paths)} shards of {shards}; copy the missing ones")
+        self._rows = _index(folder, self.paths)
+        damaged = [n for n, size in enumerate(sizes) if self.paths[n].stat().st_size != size]
+        if damaged:
+            self._rows = self._rows[~np.isin(self._rows["shard"], damaged)]
+        self.skipped = max(0, images - len(self._rows))
+        if self.skipped:
+            named = ", ".join(self.paths[n].name for n in damaged) or "a shard"
+            told = f"{named} is damaged, and {self.skipped:,} images are left out; dvbench data verify says more"
+            warnings.warn(f"{folder}: {told}", ShardWarning, stacklevel=2)
 
     def __len__(self) -> int:
-        """Number of images, skipped ones included."""
-        return self._length
+        """Number of images, without those of damaged shards."""
+        return len(self._rows)
 
-    def __iter__(self) -> Iterator[Sample]:
-        """Stream samples.
+    def __getitem__(self, index: int) -> tuple[bytes, bytes]:
+        """Return an image as it was encoded, and its regions as JSON."""
+        row = self._rows[index]
+        path = self.paths[row["shard"]]
+        return _read(path, row["image"], row["image_bytes"]), _read(path, row["regions"], row["regions_bytes"])
 
-        Yields:
-            "image": float32 (3, H, W), RGB, 0-255; "bbox_xyxy": float32 (N, 4) in px; "label": int64 (N,), index into
-            the classes of `FMoW`. N may be 0.
+    def key(self, index: int) -> str:
+        """Return the path that an image had below the dataset's folder."""
+        return bytes(self._rows["key"][index]).decode()
 
-        Raises:
-            UnsafeNameError: A shard has a member that would climb out of a folder, or a link.
-            ShardError: There are fewer shards than processes.
+    def path(self, index: int) -> Path:
+        """Return the shard that an image lies in."""
+        return self.paths[int(self._rows["shard"][index])]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Draw an order of all positions that reads shard after shard, mixed among `BUFFER` neighbours.
+
+        Args:
+            generator: Decides it alone.
+
+        Returns:
+            int64 (images,), each position once.
         """
-        rng = np.random.Generator(np.random.PCG64(_seed()))
-        paths = self._mine()
-        if self.buffer:
-            rng.shuffle(paths)
-        records = (record for path in paths for record in self._records(path))
-        for record in _shuffled(records, self.buffer, rng):
-            try:
-                sample = _sample(record)
-            except (PixelError, FMoWError) as error:
-                self._skip(f"{error}; the image")
-                continue
-            yield sample if self.transforms is None else self.transforms(sample)
+        count = len(self)
+        rank = torch.randperm(len(self.paths), generator=generator)
+        shard = rank[torch.from_numpy(self._rows["shard"].astype(np.int64))]
+        within = torch.rand(count, generator=generator, dtype=torch.float64)
+        sequence = (shard + within).argsort()
+        moved = torch.arange(count) + BUFFER * torch.rand(count, generator=generator, dtype=torch.float64)
+        return sequence[moved.argsort()]
 
-    def _mine(self) -> list[Path]:
-        """The shards of this process and worker."""
-        rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        if len(self.paths) < ranks:
-            raise ShardError(f"{self.folder} has {len(self.paths)} shards for {ranks} processes; write more shards")
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        return self.paths[rank::ranks][number::workers]
-
-    def _records(self, path: Path) -> Iterator[Record]:
-        """The images of a shard, until its end or the first damage."""
-        waiting: dict[str, dict[str, bytes]] = defaultdict(dict)  # members whose partner has not come yet
-        try:
-            for name, content in _members(path):
-                key, _, kind = name.rpartition(".")
-                waiting[key][kind] = content
-                if {"jpg", "json"} <= waiting[key].keys():
-                    pair = waiting.pop(key)
-                    yield Record(f"{path}: {key}", pair["jpg"], pair["json"])
-            for key in waiting:
-                self._skip(f"{path}: {key} lacks its image or its regions and")
-        except (tarfile.TarError, OSError) as error:
-            self._skip(f"{path} is damaged ({error}): what follows in it")
-
-    def _skip(self, what: str) -> None:
-        self.skipped += 1
-        warnings.warn(f"{what} is skipped", ShardWarning, stacklevel=3)
+    def flaws(self, watch: Watch = SILENT) -> Iterator[str]:
+        """Compare each shard with the hash that was taken when it was written; one line for each that differs."""
+        mend = "delete it and run dvbench data shards again, which writes what is missing"
+        for path, told in zip(watch.items(self.paths, self.folder.name), self.meta.get("shards", ()), strict=False):
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != told["sha256"]:
+                    yield f"{path} is damaged: {told['samples']:,} images; {mend}"
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each member."""
+def survey(path: Path, number: int) -> tuple[Row, str]:
+    """Find the images of a shard, until its end or the first damage.
+
+    Args:
+        path: The shard.
+        number: Its number in the folder.
+
+    Returns:
+        Its rows of the index, and what is damaged; empty if nothing is.
+
+    Raises:
+        UnsafeNameError: It has a member that would climb out of a folder, or a link.
+    """
+    found: dict[str, dict[str, tarfile.TarInfo]] = {}
+    damage = ""
+    try:
+        for member in _members(path):
+            key, _, kind = member.name.rpartition(".")
+            found.setdefault(key, {})[kind] = member
+    except (tarfile.TarError, OSError) as error:
+        damage = str(error)
+    whole = {key: kinds for key, kinds in found.items() if {"jpg", "json"} <= kinds.keys()}
+    if not damage and len(whole) < len(found):
+        damage = f"{min(found.keys() - whole.keys())} lacks its image or its regions"
+    width = max((len(key.encode()) for key in whole), default=1)
+    types = (f"S{width}", "i4", "i8", "i8", "i8", "i8")
+    rows = [
+        (key.encode(), number, k["jpg"].offset_data, k["jpg"].size, k["json"].offset_data, k["json"].size)
+        for key, k in whole.items()
+    ]
+    return np.array(rows, dtype=list(zip(FIELDS, types, strict=True))), damage
+
+
+def _members(path: Path) -> Iterator[tarfile.TarInfo]:
+    size = path.stat().st_size
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as shard:
         for member in shard:
             check_member(member, path)
-            content = shard.extractfile(member)
-            if content is not None:
-                yield member.name, content.read()
+            if member.offset_data + member.size > size:
+                raise tarfile.ReadError(f"{member.name} is cut off")
+            if member.isfile():
+                yield member
         file.seek(shard.offset)
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
             raise tarfile.ReadError("a header is broken or the end is missing")
 
 
-def _seed() -> int:
-    """Drawn anew each epoch: by the loader for its workers, else here, both from PyTorch's generator."""
-    worker = get_worker_info()
-    return worker.seed if worker else int(torch.empty((), dtype=torch.int64).random_())
-
-
-def _shuffled(records: Iterator[Record], buffer: int, rng: np.random.Generator) -> Iterator[Record]:
-    """Shuffle among `buffer` records, or keep the order if it is 0."""
-    waiting: list[Record] = []
-    for record in records:
-        if len(waiting) < buffer:
-            waiting.append(record)
-            continue
-        if not waiting:
-            yield record
-            continue
-        chosen = rng.integers(buffer)
-        yield waiting[chosen]
-        waiting[chosen] = record
-    yield from (waiting[index] for index in rng.permutation(len(waiting)))
-
-
-def _sample(record: Record) -> Sample:
+def _index(folder: Path, paths: list[Path]) -> Row:
+    """Map the index into memory, which all processes share; make it where it is missing."""
     try:
-        stored = json.loads(record.annotation)
-        boxes = [tuple(map(float, box)) for box in stored["gt_bboxes"]]
-        regions = Regions(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes), tuple(stored["gt_bboxes_labels"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise FMoWError(f"{record.name} has no readable regions ({error})") from error
-    return {"image": decode_rgb(record.image, record.name), **regions_as_tensors(regions, record.name)}
+        rows: Row = np.load(folder / INDEX, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return _made(folder, paths)
+    except (OSError, ValueError, EOFError) as error:
+        raise ShardError(f"{folder / INDEX} cannot be read ({error}); delete it, and it is made anew") from error
+    if rows.dtype.names != FIELDS or (len(rows) and not 0 <= rows["shard"].min() <= rows["shard"].max() < len(paths)):
+        raise ShardError(f"{folder / INDEX} is not the index of these shards; delete it, and it is made anew")
+    return rows
+
+
+def _made(folder: Path, paths: list[Path]) -> Row:
+    surveys = [survey(path, number) for number, path in enumerate(paths)]
+    for path, (_, damage) in zip(paths, surveys, strict=True):
+        if damage:
+            warnings.warn(f"{path} is damaged ({damage}): what follows in it is skipped", ShardWarning, stacklevel=4)
+    rows: Row = np.concatenate([rows for rows, _ in surveys])
+    rows = rows[np.argsort(rows["key"])]
+    if (twice := rows["key"][1:][rows["key"][1:] == rows["key"][:-1]]).size:
+        raise ShardError(f"{folder} has two images of the name {twice[0].decode()}; pack them anew")
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    if not any(damage for _, damage in surveys):  # else it would outlive the damage
+        with suppress(LedgerError):  # in a folder of somebody else it is made at each opening
+            write_atomically(folder / INDEX, content.getvalue())
+    return rows
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    content = os.pread(_opened(path).fileno(), int(size), int(offset))
+    if len(content) != size:
+        raise ShardError(f"{path} is shorter than its index says; dvbench data verify names damaged shards")
+    return content
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")

@@ -20,6 +20,7 @@ from dvbench.data.folders.fmow import FMoWError
 from dvbench.data.folders.forestnet import ForestNetError
 from dvbench.data.make import MARK
 from dvbench.data.pixels import PixelError
+from dvbench.data.shards import ShardError
 from dvbench.data.splits import SplitError, lists_of_names
 from dvbench.data.tiles import TileError
 from dvbench.data.watch import SILENT, Watch
@@ -33,6 +34,7 @@ FAULTS = (
     IncompleteDatasetError,
     MissingDatasetError,
     PixelError,
+    ShardError,
     SplitError,
     TileError,
     UnsafeNameError,
@@ -131,7 +133,7 @@ class _Inspection:
             return "not to be told"
 
     def problems(self) -> Iterator[_Problem]:
-        missing = [pattern for pattern in self._card.required if next(self._place.glob(pattern), None) is None]
+        missing = self._card.missing(self._place)
         for pattern in missing:
             line = f"{self._place / pattern} is missing; finish the download (dvbench data info {self._card.name})"
             yield _Problem(line)
@@ -182,6 +184,8 @@ class _Inspection:
             opened: Any = dataset(self._card.name, split, self._place)
         for finding in getattr(opened, "findings", ()):
             yield _Problem(f"{finding}; correct the file or get it anew", is_doubt=False)
+        if hasattr(opened, "flaws"):
+            yield from map(_Problem, opened.flaws(self._watch))
         names = [_names(opened, index) for index in range(len(opened))]
         count = len({image for image, _ in names})
         if count == 0 or (count != published and not self._is_made):
@@ -221,7 +225,7 @@ class _Inspection:
 def _names(opened: Any, index: int) -> tuple[object, object]:
     """The files of a sample's image, by which splits are compared, and of its labels; its number where none is read."""
     sources = opened.sources(index) or (f"sample {index} of the split '{opened.split}'",)
-    return sources[0], sources[-1]
+    return (opened.key(index) if hasattr(opened, "key") else sources[0]), sources[-1]
 
 
 def _first_line(error: Exception) -> str:

@@ -87,7 +87,14 @@ class Source:
             )
         mix = augmentation(chosen.mix.name, **chosen.mix.options) if chosen.mix else None
         samples = self.samples(chosen.train_split, chosen.train, keep_targets=False)
-        return self._loader(samples, images_at_once, train=True, mix=mix, with_boxes_only=chosen.with_boxes_only)
+        return self._loader(
+            samples,
+            images_at_once,
+            train=True,
+            mix=mix,
+            with_boxes_only=chosen.with_boxes_only,
+            order=getattr(samples, "order", None),
+        )
 
     def test(self, split: str, images_at_once: int) -> DataLoader[Batch]:
         """Return batches of a split in order; labels stay in the coordinates of the original image."""

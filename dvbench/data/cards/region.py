@@ -89,8 +89,10 @@ FMOW = Card(
 {test,seq}/<folder>/*_{rgb,msrgb}.jpg          anonymous
 {test_gt,seq_gt}/<class>/<class>_N/*.json      labels of test and seq
 {test,seq}_gt_mapping.json                     list of {input: folder of labels, output: folder of images}
+{pretrain_list,test_2w_list}/*.tar, meta.json  the same as tar shards, instead of all the above
 """,
     required=("train/*/*/*rgb.json", "train/*/*/*rgb.jpg"),
+    packed=("pretrain_list/meta.json", "test_2w_list/meta.json"),
     notes=(
         "File lists: train 727,144, val 106,081, test 106,946, seq 107,520, in all 1,047,691.",
         "_rgb is pan-sharpened, _msrgb multispectral imagery of the same scene; both are used.",
@@ -98,7 +100,7 @@ FMOW = Card(
         "Labels are in reverse alphabetical order, as in the authors' code; false_detection is the last.",
         "Train and test share places, since the draw from test cuts through sequences.",
         "No checksum is public.",
-        "About 200 GB: use the tar shards to stream it.",
+        "About 200 GB; dvbench data shards fmow packs it into tar shards, which are read where they are found.",
         "Unverified: bounding_boxes may be a single object instead of a list.",
     ),
     obtain=(

@@ -16,9 +16,13 @@ from dvbench.data.archives import safe_name
 from dvbench.data.card import Card
 from dvbench.data.cards.region import FMOW
 from dvbench.data.folders.base import FolderDataset, IncompleteDatasetError, Sample, Transforms
-from dvbench.data.pixels import read_rgb
+from dvbench.data.pixels import decode_rgb, read_rgb
+from dvbench.data.shards import META, ShardError, Shards
 from dvbench.data.splits import SEED
+from dvbench.data.watch import Watch
 
+PACKED = {"train": "pretrain_list", "test": "test_2w_list"}
+"""Split -> folder of its tar shards below the dataset's, named as the authors do."""
 _HELD_OUT = 20_000 / 106_946  # part of the published test images on which the paper tests
 LeftOut = Literal["context", "raw_location"]
 """Which entries of an annotation are no objects: those with the ID -1, as in other readers of the dataset, or those
@@ -76,6 +80,8 @@ class FMoW(FolderDataset):
     * images of ``test`` and ``seq`` are anonymous; ``test_gt_mapping.json`` and ``seq_gt_mapping.json`` join them to
       the annotations in ``test_gt`` and ``seq_gt``
 
+    * or the same as tar shards, see `dvbench.data.shards`, which are read where they are found
+
     Some entries mark no object and are left out; `LeftOut` tells the two rules that there are.
 
     Dataset classes: 62 and false_detection, in reverse alphabetical order with false_detection last, as in the code of
@@ -98,7 +104,8 @@ class FMoW(FolderDataset):
         root: str | Path = "data",
         split: str = "train",
         transforms: Transforms | None = None,
-        left_out: LeftOut = "context",
+        left_out: LeftOut | None = None,
+        packed: bool = True,
     ) -> None:
         """Open one split.
 
@@ -106,21 +113,45 @@ class FMoW(FolderDataset):
             root: The dataset's folder.
             split: "train" or "test".
             transforms: Takes a sample and returns a changed one.
-            left_out: Which entries of an annotation are no objects.
+            left_out: Which entries of an annotation are no objects; by default as shards were packed, else "context".
+            packed: Read shards where there are some; else the images as they were published.
 
         Raises:
             UnknownSplitError: There is no such split.
             DatasetNotFoundError: `root` does not hold the dataset, or files of the split are missing.
+            ShardError: Its shards cannot be read, or were packed by the other rule.
         """
         self.left_out = left_out
+        self._may_be_packed = packed
+        self.shards: Shards | None = None
         super().__init__(root, split, transforms)
 
     def __len__(self) -> int:
         """Number of images in the split."""
-        return len(self.entries)
+        return len(self.entries if self.shards is None else self.shards)
+
+    def key(self, index: int) -> str:
+        """Return the path of an image below the dataset's folder, whether or not it lies in a shard."""
+        return self.entries[index].key if self.shards is None else self.shards.key(index)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Draw an order of all images; of shards, one that reads them one after the other, see `Shards.order`."""
+        return torch.randperm(len(self), generator=generator) if self.shards is None else self.shards.order(generator)
+
+    def flaws(self, watch: Watch) -> Iterator[str]:
+        """Say of each shard whose content is not what was written."""
+        yield from () if self.shards is None else self.shards.flaws(watch)
 
     def _verify(self) -> None:
         """List the images. Looks at folders only, since opening a million annotations would take hours."""
+        packed = self.root / PACKED[self.split]
+        if self._may_be_packed and (packed / META).is_file():
+            self.shards = Shards(packed)
+            rule = self.shards.meta.get("left_out", "raw_location")  # as the authors' tool, which does not say
+            if self.left_out not in (None, rule):
+                mend = f"dvbench data shards fmow --left-out {self.left_out} packs it so"
+                raise ShardError(f"{packed} leaves out by the rule {rule}, not {self.left_out}; {mend}")
+            return
         if not (self.root / "train").is_dir():
             raise DatasetNotFoundError(self)
         test = sorted(self._mapped("test"), key=lambda entry: entry.key)
@@ -171,12 +202,18 @@ class FMoW(FolderDataset):
 
     def sources(self, index: int) -> tuple[Path, ...]:
         """The image, the tables that join anonymous images to their annotations, and the annotation."""
+        if self.shards is not None:
+            return (self.shards.path(index),)
         entry = self.entries[index]
         return entry.image, *self._tables, entry.annotation
 
     def _load(self, index: int) -> Sample:
+        if self.shards is not None:
+            image, annotation = self.shards[index]
+            where = f"{self.shards.path(index)}: {self.shards.key(index)}"
+            return {"image": decode_rgb(image, where), **regions_as_tensors(_unpacked(annotation, where), where)}
         entry = self.entries[index]
-        regions = read_regions(entry.annotation, self.left_out)
+        regions = read_regions(entry.annotation, self.left_out or "context")
         return {"image": read_rgb(entry.image), **regions_as_tensors(regions, entry.annotation)}
 
 
@@ -200,6 +237,19 @@ def read_regions(annotation: Path, left_out: LeftOut = "context") -> Regions:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FMoWError(f"{annotation} is no annotation of fMoW ({error}); download it again") from error
+
+
+def _unpacked(annotation: bytes, where: str) -> Regions:
+    """Read the regions of one image in a shard."""
+    try:
+        stored = json.loads(annotation)
+        boxes = [tuple(map(float, box)) for box in stored["gt_bboxes"]]
+        names = tuple(map(str, stored["gt_bboxes_labels"]))
+        return Regions(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes), names)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FMoWError(
+            f"{where} has no readable regions ({error}); dvbench data verify names damaged shards"
+        ) from error
 
 
 def _is_left_out(entry: dict[str, Any], rule: LeftOut) -> bool:
