@@ -33,8 +33,10 @@ _DYNAMICVIS = (
     (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _OURS + "mixer.gate.weight"),
     (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _OURS + r"mixer.mamba.\3"),
     (r"backbone\.post_meanpool_norm\.(\w+)", r"norm.\1"),
-    (r"(?:pre_)?neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),  # bare in detectors
-    (r"(?:pre_)?neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
+    (r"pre_neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),
+    (r"pre_neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
+    (r"neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),  # bare in detectors
+    (r"neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
     (r"neck\.pre_module\.conv\.(\w+)", r"roi.pre.\1"),
     (r"neck\.post_module\.gamma", "roi.gamma"),
     *((rf"neck\.post_module\.{name}\.(\w+)", rf"roi.{ours}.\1") for name, ours in _ATTENTION.items()),
@@ -119,6 +121,8 @@ FAMILIES = (
     Family("Swin of its authors", r"layers\.0\.downsample\.reduction\.weight", baseline_names.SWIN),
     Family("Swin of torchvision", r"features\.1\.0\.attn\.qkv\.weight", baseline_names.TORCHVISION_SWIN),
 )
+_GROUP = re.compile(r"\([^()]+\)")  # in a pattern of theirs
+_PLACE = re.compile(r"\\\\\d")  # where it goes in an escaped name of ours
 #: What wrappers such as DataParallel and Lightning put before a key. `body` is ours, with names like timm's behind it.
 _PREFIX = r"(?P<prefix>(?:(?!body\.)[A-Za-z_]\w*\.)*)"
 
@@ -166,6 +170,21 @@ def in_our_names(state: State, family: Family, prefix: str = "") -> list[Entry]:
         for name, part in _parts(family, bare, value):
             entries.append(Entry(key, name, part))
     return entries
+
+
+def official_name(name: str) -> str:
+    """Return the name that DynamicVis's authors have for one of our tensors, the first in the table; empty for none."""
+    for theirs, ours in _DYNAMICVIS:  # which have their groups in the same order
+        pattern = _in_turn(_PLACE, _GROUP.findall(theirs), re.escape(ours))
+        if found := re.fullmatch(pattern, name):
+            return _in_turn(_GROUP, found.groups(), theirs).replace("\\.", ".")
+    return ""
+
+
+def _in_turn(place: re.Pattern[str], values: Iterable[str], text: str) -> str:
+    """Put values in the places of a text, one after the other."""
+    following = iter(values)
+    return place.sub(lambda _: next(following), text)
 
 
 def _parts(family: Family, key: str, value: Tensor) -> list[tuple[str, Tensor]]:

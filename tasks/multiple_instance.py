@@ -1,4 +1,8 @@
-"""The losses of region-level pretraining (section 3.4): cross-entropy, and matching regions with class embeddings."""
+"""The losses of region-level pretraining (section 3.4): cross-entropy, and matching regions with class embeddings.
+
+Both are of the regions of all processes. Data parallel training averages gradients over processes, and that average is
+the gradient of the same loss in one process, however the regions are spread.
+"""
 
 import torch
 from torch import Tensor, distributed
@@ -10,19 +14,24 @@ SMOOTHING = 0.1
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy with smoothed labels, averaged over regions; 0 without regions.
 
+    Of several processes, each returns its part, so that the mean over processes is that over all regions.
+
     Args:
         logits: (regions, classes).
         labels: (regions).
     """
-    return F.cross_entropy(logits, labels, label_smoothing=SMOOTHING, reduction="sum") / max(1, len(labels))
+    counts = _counts(labels)
+    regions_a_process = sum(counts) / len(counts)
+    total = F.cross_entropy(logits, labels, label_smoothing=SMOOTHING, reduction="sum")
+    return total / (regions_a_process or 1)
 
 
 def matching_loss(features: Tensor, embeddings: Tensor, log_scale: Tensor, labels: Tensor) -> Tensor:
     """Return the mean of two terms that pull regions and the embeddings of their classes together; 0 without regions.
 
     With similarity s = exp(log_scale) cos(region, class): for each region the cross-entropy over classes; and for each
-    class in the batch -log of the sum, over its regions, of the softmax over all regions. Regions of all processes
-    count; gradients flow through those of this one.
+    class in the batch -log of the sum, over its regions, of the softmax over all regions. Every process returns the
+    loss of all regions.
 
     Args:
         features: (regions, d).
@@ -30,7 +39,8 @@ def matching_loss(features: Tensor, embeddings: Tensor, log_scale: Tensor, label
         log_scale: ().
         labels: (regions).
     """
-    features, labels = _gathered(features), _gathered(labels)
+    counts = _counts(labels)
+    features, labels = _gathered(features, counts), _gathered(labels, counts)
     if not len(labels):
         return (features.sum() + embeddings.sum() + log_scale) * 0
     similarity = log_scale.exp() * F.normalize(features, dim=1) @ F.normalize(embeddings, dim=1).T
@@ -42,17 +52,29 @@ def matching_loss(features: Tensor, embeddings: Tensor, log_scale: Tensor, label
     return (by_region + by_class) / 2
 
 
-def _gathered(mine: Tensor) -> Tensor:
-    """Return the rows of all processes; those of the others carry no gradient."""
+def _counts(labels: Tensor) -> list[int]:
+    """Return how many regions each process has."""
     if not (distributed.is_available() and distributed.is_initialized()):
+        return [len(labels)]
+    counts = [torch.zeros(1, dtype=torch.int64, device=labels.device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(counts, torch.tensor([len(labels)], device=labels.device))
+    return [int(count) for count in counts]
+
+
+def _gathered(mine: Tensor, counts: list[int]) -> Tensor:
+    """Return the rows of all processes.
+
+    Those of the others carry no gradient here, so that of ours is multiplied by the number of processes, by which the
+    average over processes divides it.
+    """
+    if len(counts) == 1:
         return mine
-    world, rank = distributed.get_world_size(), distributed.get_rank()
-    counts = [torch.zeros(1, dtype=torch.int64, device=mine.device) for _ in range(world)]
-    distributed.all_gather(counts, torch.tensor([len(mine)], device=mine.device))
-    longest = max(int(count) for count in counts)
-    padded = torch.cat([mine.detach(), mine.new_zeros(longest - len(mine), *mine.shape[1:])])
-    rows = [torch.empty_like(padded) for _ in range(world)]
+    padded = torch.cat([mine.detach(), mine.new_zeros(max(counts) - len(mine), *mine.shape[1:])])
+    rows = [torch.empty_like(padded) for _ in counts]
     distributed.all_gather(rows, padded)
-    parts = [row[: int(count)] for row, count in zip(rows, counts, strict=True)]
-    parts[rank] = mine
+    parts = [row[:count] for row, count in zip(rows, counts, strict=True)]
+    own = mine.clone()
+    if own.requires_grad:
+        own.register_hook(lambda gradient: gradient * len(counts))
+    parts[distributed.get_rank()] = own
     return torch.cat(parts)

@@ -3,8 +3,10 @@
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from tasks.embeddings import OPTION, RANDOM, read
 from tasks.groie import LEVELS, Attention, GRoIE
 from tasks.initial import normal
 from tasks.metrics import MacroScores
@@ -17,10 +19,18 @@ TEMPERATURE = 0.07
 
 
 class RegionOptions(Options):
-    """Channels of the pyramid and of a region, and the extractor's attention, see `tasks.groie.Attention`."""
+    """Options of the head.
+
+    Attributes:
+        width: channels of the pyramid, of a region, and of the embedding of a class.
+        attention: of the extractor, see `tasks.groie.Attention`.
+        embeddings: what those of the classes start from: `random` as released, or `text:FILE` as in the paper, with a
+            file that `tasks.embeddings.read` takes.
+    """
 
     width: int = 256
     attention: Attention = "released"
+    embeddings: str = Field(RANDOM, pattern=OPTION)
 
 
 class RegionClassification(Task):
@@ -37,7 +47,11 @@ class RegionClassification(Task):
         self.roi = GRoIE(SIDE, width, chosen.attention)
         self.linear = nn.Linear(width, classes)
         normal(self.linear, std=0.01)
-        self.embeddings = nn.Embedding(classes, width)
+        self.embeddings = nn.Embedding(classes, width)  # drawn in any case, so that seeds mean the same with a file
+        if chosen.embeddings != RANDOM:
+            start = read(chosen.embeddings, self.problem.classes, width)
+            self.embeddings.weight.data.copy_(start.rows)
+            self.embedded = start.about
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
     def forward(self, image: Tensor, boxes: list[Tensor]) -> Tensor:

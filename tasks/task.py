@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -145,6 +146,9 @@ class Task(LightningModule):
         protocol: how to train and score.
         pretrained: the backbone's weights were loaded, so the protocol's first stages are frozen.
 
+    Attributes:
+        embedded: what is known of the file that embeddings of classes start from; None without one.
+
     Raises:
         ProtocolError: the protocol's options or losses do not suit the task.
     """
@@ -152,6 +156,7 @@ class Task(LightningModule):
     HeadOptions: ClassVar[type[Options]] = Options
     ScoreOptions: ClassVar[type[Options]] = Options
     LOSSES: ClassVar[tuple[str, ...]] = ()
+    embedded: Mapping[str, str] | None = None
 
     def __init__(self, backbone: Backbone, problem: Problem, protocol: Protocol, *, pretrained: bool = False) -> None:
         super().__init__()

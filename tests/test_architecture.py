@@ -25,7 +25,7 @@ LAYERS = (
     {"training", "costs"},
     {"show", "doctor", "verdicts"},
     {"tables"},
-    {"quoted", "gate", "gpu", "predict"},
+    {"quoted", "gate", "gpu", "predict", "weights"},
     {"verbs"},
     {"cli"},
     {"__main__"},

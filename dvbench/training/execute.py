@@ -32,6 +32,7 @@ from reports.outcomes import Outcomes, keep
 from reports.record import JSON, Measure, Record, Status
 from tasks.average_precision import EVALUATOR
 from tasks.constant import constant_score
+from tasks.embeddings import EmbeddingsError
 from tasks.fit import Compute, Report, fit, load_best, outcomes, score
 from tasks.roster import task as find_task
 from tasks.task import NonFiniteLossError, Task
@@ -93,7 +94,8 @@ def execute(cell: RunCell, place: Place, compute: Compute, report: Report, *, co
 
     Raises:
         RunFolderError: the folder belongs to another configuration.
-        ProtocolError, DataMismatchError, MissingDatasetError, FitError, WeightsError: the run cannot start.
+        ProtocolError, DataMismatchError, MissingDatasetError, FitError, WeightsError, EmbeddingsError: the run cannot
+            start.
         KeyboardInterrupt: what is finished is kept.
     """
     identity = cell.identity()
@@ -132,6 +134,9 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
 
     Returns:
         The task, and what became of each key of the weights.
+
+    Raises:
+        EmbeddingsError: weights and a file both give embeddings of the classes, or the file cannot be used.
     """
     chosen = source.protocol
     torch.manual_seed(cell.seed)
@@ -140,7 +145,10 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
         options = {"image_size": chosen.image_size} | options
     backbone = build(cell.model, **options)
     task = find_task(chosen.task)(backbone, source.problem, chosen, pretrained=bool(cell.weights))
-    return task, load_weights(task, cell.weights) if cell.weights else None
+    report = load_weights(task, cell.weights) if cell.weights else None
+    if report and task.embedded and "embeddings.weight" in report.used:
+        raise EmbeddingsError(f"{cell.weights} has embeddings of the classes too: leave out head.embeddings")
+    return task, report
 
 
 def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Report) -> Trained:
@@ -176,7 +184,7 @@ def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Repo
         if compute.world == 1:  # else each process holds a part
             keep_embeddings(task, source, folder / "embeddings.npz")
     notes = _notes(cell, chosen.model_dump(mode="json"), chosen.dataset)
-    basis = rests_on(cell, source, compute, weights, folder)
+    basis = rests_on(cell, source, compute, weights, task.embedded, folder)
     return Trained(measures, notes, basis, Outcomes(task.test_scores.kind, images, found))
 
 

@@ -15,6 +15,7 @@ from dvbench.training.run_cell import RunCell, Scale, deciding_code
 from models.sources import locate, sha256
 from models.zoo import entry
 from tasks import protocol
+from tasks.embeddings import RANDOM, pinned
 
 PEAK_FLOPS = 312e12  # bf16 of an NVIDIA A100, the paper's card
 UTILISATION = 0.4
@@ -84,7 +85,7 @@ def cell(
 
     Raises:
         UnknownModelError, ProtocolError: model or protocol do not exist or do not hold together.
-        WeightsError: the weights cannot be found.
+        WeightsError, EmbeddingsError: the weights, or the file of class embeddings, cannot be found.
     """
     entry(model)
     chosen = name if scale == "full" else protocol.load(name).smoke
@@ -100,8 +101,12 @@ def cell(
         changes=json.dumps(changes or {}, sort_keys=True),
         switches=json.dumps(switches or {}, sort_keys=True),
     )
-    made.load_protocol()
-    return made
+    given = made.load_protocol().head.get("embeddings", RANDOM)
+    if (meant := pinned(str(given))) == given:
+        return made
+    told = dict(changes or {})
+    told["head"] = {**told.get("head", {}), "embeddings": meant}
+    return replace(made, changes=json.dumps(told, sort_keys=True))
 
 
 def cost(made: RunCell) -> Cost:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from dvbench.environment import code_fingerprint
 from models.zoo import family
 from reports.record import Scalar
 from tasks import protocol
+from tasks.embeddings import RANDOM, by_content
 from tasks.protocol import Protocol
 
 Scale = Literal["full", "smoke"]
@@ -30,7 +31,7 @@ class RunCell:
         seed: of weights, batches, augmentation and noise.
         weights: where the weights come from; empty for random ones.
         weights_hash: first 12 hex digits of the file's SHA-256.
-        changes: keys of the protocol that are replaced, as JSON.
+        changes: keys of the protocol that are replaced, as JSON; a file that they name is told by its content too.
         switches: fields of `DynamicVisConfig` that are replaced, as JSON.
     """
 
@@ -61,6 +62,14 @@ class RunCell:
         return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
     @property
+    def unstarted(self) -> "RunCell":
+        """The cell without the files that its weights start from, which a checkpoint of it needs no more."""
+        changes = json.loads(self.changes)
+        if self.load_protocol().head.get("embeddings", RANDOM) != RANDOM:
+            changes["head"]["embeddings"] = RANDOM
+        return replace(self, weights="", changes=json.dumps(changes, sort_keys=True))
+
+    @property
     def label(self) -> str:
         """The model as progress and plans name it, with what of it and of the protocol is replaced."""
         replaced = json.loads(self.switches) | json.loads(self.changes)
@@ -88,7 +97,7 @@ class RunCell:
 def identity(cell: Mapping[str, Any], protocol: Mapping[str, Any], code: str) -> str:
     """Hash a cell, the content of its protocol, and a hash of the code that trains and scores."""
     asked = {**cell, "weights": ""}  # the hash says more than the path
-    return hashlib.sha256(json.dumps([asked, protocol, code], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(by_content(json.dumps([asked, protocol, code], sort_keys=True)).encode()).hexdigest()
 
 
 @cache

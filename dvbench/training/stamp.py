@@ -19,7 +19,12 @@ PUBLISHED = {"c867db91": "torchvision ViT-B/16, ImageNet-1k"}
 
 
 def rests_on(
-    cell: RunCell, source: Source, compute: Compute, weights: WeightsReport | None, folder: Path
+    cell: RunCell,
+    source: Source,
+    compute: Compute,
+    weights: WeightsReport | None,
+    embedded: Mapping[str, str] | None,
+    folder: Path,
 ) -> dict[str, JSON]:
     """Return the basis of a record.
 
@@ -28,6 +33,7 @@ def rests_on(
         source: its data.
         compute: what it computed on.
         weights: what became of each key of the weights; None without any.
+        embedded: what is known of the file that embeddings of classes started from; None without one.
         folder: of the run, with its log.
     """
     chosen = source.protocol
@@ -35,6 +41,7 @@ def rests_on(
     return {
         "data": provenance(chosen.dataset).as_dict(),
         "weights": None if weights is None else _start(cell, weights),
+        "embeddings": embedded,
         "precision": chosen.precision,
         "batch": at_once * compute.accumulation(chosen),
         "at_once": at_once // compute.world,

@@ -11,13 +11,19 @@ from reports import strict_json
 from reports.escape import file_name
 from reports.record import Record, Scalar, Status
 from reports.table import Table
+from tasks.embeddings import by_content
 from tasks.protocol import VARIANTS
 
 #: Of where a run happened, what may move its score. The commit is not among it: the basis holds a hash of the code that
 #: trains and scores.
 CIRCUMSTANCES = ("hardware", "torch", "tf32_matmul", "tf32_conv", "evaluator", "protocol", "git_dirty")
 #: Of parts of a basis, what tells experiments apart; the rest is when and how it was found.
-TOLD_APART = {"data": ("origin", "fingerprint", "split"), "weights": ("sha256",), "outcomes": ("images",)}
+TOLD_APART = {
+    "data": ("origin", "fingerprint", "split"),
+    "weights": ("sha256",),
+    "embeddings": ("sha256",),
+    "outcomes": ("images",),
+}
 #: What of a cell the tables of scores are drawn from.
 CELL = {"task", "dataset", "protocol", "model", "scale", "variant", "seed", "weights_hash", "changes", "switches"}
 REDUCED = "Reduced scale: other data, small models, few epochs. Not comparable with the paper."
@@ -107,7 +113,7 @@ def pool_key(run: Record) -> str:
         told = run.basis.get(part)
         basis[part] = [told.get(name) for name in names] if isinstance(told, Mapping) else None
     here = [run.environment.get(name) for name in CIRCUMSTANCES]
-    return json.dumps([cell, basis, here, run.schema], sort_keys=True, default=str)
+    return by_content(json.dumps([cell, basis, here, run.schema], sort_keys=True, default=str))
 
 
 def groups(records: Sequence[Record]) -> list[list[Record]]:

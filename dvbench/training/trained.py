@@ -38,8 +38,8 @@ def load_trained(checkpoint: Path) -> Task:
     Raises:
         CheckpointError: the checkpoint is damaged, or not one of ours.
     """
-    cell = load_cell(checkpoint)
-    task, _ = build_task(RunCell(**{**vars(cell), "weights": ""}), Source(cell.load_protocol(), cell.seed))
+    cell = load_cell(checkpoint).unstarted
+    task, _ = build_task(cell, Source(cell.load_protocol(), cell.seed))
     try:
         load_best(task, checkpoint)
     except Exception as error:  # torch names a damaged file in many ways

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _weights_tables(records: "Sequence[Record]") -> "Iterator[Table]":
     """Yield what became of the keys of pretrained weights, once a model."""
-    from dvbench.verbs.weights import weights_table
+    from dvbench.weights.weight_tables import weights_table
 
     told: dict[str, Any] = {str(record.cell["model"]): record.basis.get("weights") for record in records}
     for model, weights in told.items():

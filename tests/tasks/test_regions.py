@@ -1,15 +1,13 @@
-"""Regions: the extractor's published size, the matching losses, instance segmentation and region classification."""
+"""Regions: the extractor's published size, instance segmentation and region classification."""
 
 import math
 from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from tasks.groie import Attention, GRoIE
 from tasks.instance_segmentation import InstanceSegmentation
-from tasks.multiple_instance import label_loss, matching_loss
 from tasks.necks import STRIDES
 from tasks.region_classification import RegionClassification
 from tasks.task import Problem
@@ -86,32 +84,6 @@ def test_the_extractor_starts_as_the_sum_of_the_levels() -> None:
     boxes = [torch.tensor([[4.0, 4, 40, 52]])]
     assert roi(maps, boxes).shape == (1, 16, 7, 7)
     assert roi(maps, [torch.zeros(0, 4)]).shape == (0, 16, 7, 7)
-
-
-def test_the_matching_loss_equals_its_formula() -> None:
-    torch.manual_seed(0)
-    features, embeddings, labels = torch.randn(7, 8), torch.randn(4, 8), torch.tensor([0, 0, 1, 3, 3, 3, 1])
-    scale = torch.tensor(1.3)
-    similarity = scale.exp() * F.normalize(features) @ F.normalize(embeddings).T
-    by_region = sum(-similarity[i].log_softmax(0)[labels[i]] for i in range(7)) / 7
-    by_class = 0.0
-    for label in (0, 1, 3):
-        share = similarity[:, label].softmax(0)
-        by_class += -torch.log(sum(share[i] for i in range(7) if labels[i] == label)) / 3
-    torch.testing.assert_close(matching_loss(features, embeddings, scale, labels), (by_region + by_class) / 2)
-
-
-def test_the_label_loss_is_that_worked_out_by_hand() -> None:
-    """LabelSmoothLoss, label_smooth_val=0.1, mode original: targets of 0.925 and 3 x 0.025; found 1/2 and 3 x 1/6."""
-    logits = torch.tensor([[0.0, math.log(3), 0, 0]]).repeat(2, 1)
-    cost = label_loss(logits, torch.tensor([1, 1]))
-    assert cost.item() == pytest.approx(0.925 * math.log(2) + 0.075 * math.log(6))
-
-
-def test_batches_without_regions_cost_nothing() -> None:
-    nothing = torch.zeros(0, dtype=torch.int64)
-    assert label_loss(torch.zeros(0, 4), nothing) == 0
-    assert matching_loss(torch.zeros(0, 8), torch.randn(4, 8), torch.tensor(1.0), nothing) == 0
 
 
 def learn(task: Any, given: dict[str, Any], steps: int) -> tuple[float, float]:

@@ -1,0 +1,1 @@
+"""Weights in and out: embeddings of classes from text, official names for a checkpoint, what became of each key."""
