@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -62,7 +63,16 @@ class Compute:
 
     @property
     def rank(self) -> int:
-        """Number of this process, from 0; the launcher tells it by the environment."""
+        """Number of this process, from 0; the launcher tells it by the environment.
+
+        Raises:
+            FitError: Slurm was asked for tasks in a way that Lightning does not take.
+        """
+        if SLURMEnvironment.detect():  # before others, as Lightning asks them
+            try:
+                return SLURMEnvironment().global_rank()
+            except RuntimeError as error:
+                raise FitError(str(error)) from error
         if "RANK" in os.environ:
             return int(os.environ["RANK"])
         return int(os.environ.get("NODE_RANK", "0")) * self.devices + int(os.environ.get("LOCAL_RANK", "0"))
@@ -190,7 +200,7 @@ def _trainer(compute: Compute, protocol: Protocol, **options: Any) -> Trainer:
     gpu = compute.device != "cpu" and torch.cuda.is_available()
     # Buffers are not sent around before each forward pass, which would hang where processes see unequal batches.
     strategy: Any = "auto" if compute.world == 1 else DDPStrategy(broadcast_buffers=False)
-    return Trainer(
+    trainer = Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=compute.devices,
         num_nodes=compute.nodes,
@@ -205,6 +215,13 @@ def _trainer(compute: Compute, protocol: Protocol, **options: Any) -> Trainer:
         num_sanity_val_steps=0,
         **options,
     )
+    launched, asked = (trainer.global_rank, trainer.world_size), (compute.rank, compute.world)
+    if launched != asked:  # else two processes would take the same images
+        raise FitError(
+            f"the launcher says process {launched[0]} of {launched[1]}, the options process {asked[0]} of {asked[1]}: "
+            "give --devices and --nodes as the launcher has them"
+        )
+    return trainer
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dvbench import cli
 from reports.ledger import Ledger
 from reports.outcomes import Outcomes
 from reports.record import Record
+from tasks.fit import Compute, FitError
 from tasks.protocol import names
 
 PROGRAM = str(Path(sys.executable).with_name("dvbench"))
@@ -258,14 +259,50 @@ def test_a_disk_that_fills_leaves_no_half_written_checkpoint(
     assert not [path for path in folder(tmp_path).iterdir() if "partial" in path.name or path.name == "last.ckpt"]
 
 
-def start(*given: str, program: Sequence[str] = (PROGRAM,)) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+def start(
+    *given: str, program: Sequence[str] = (PROGRAM,), more: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(more or {})}
     return subprocess.Popen([*program, *given], env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
 def weights(out: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(folder(out) / "last.ckpt", weights_only=True)["state_dict"]
     return state
+
+
+def test_the_precision_of_pretraining_trains(run: Run, tmp_path: Path) -> None:
+    settings = ("counts.train=8", "counts.val=4", "counts.test=4", "image_size=64", "batch=4", "precision=bf16")
+    code, _, told = run(
+        "run", "region_classification", "--scale", "smoke", "--model", "dynamicvis_t", "--workers", "0",
+        "--epochs", "1", "--out", str(tmp_path), "--set", *settings,
+    )  # fmt: skip
+    assert code in (0, 1), told
+    assert records(tmp_path)[0].basis["precision"] == "bf16"
+
+
+def test_a_process_learns_its_number_from_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = {"SLURM_NTASKS": "8", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
+    slurm["SLURM_NTASKS_PER_NODE"] = "4"
+    lightning, torchrun = {"NODE_RANK": "1", "LOCAL_RANK": "2"}, {"RANK": "3", "LOCAL_RANK": "1"}
+    for launcher, rank in ((lightning, 6), (torchrun, 3), (slurm, 5)):
+        with monkeypatch.context() as patch:
+            for name, value in launcher.items():
+                patch.setenv(name, value)
+            assert Compute("cpu", devices=4, nodes=2).rank == rank
+            if launcher is slurm:
+                patch.delenv("SLURM_NTASKS_PER_NODE")
+                with pytest.raises(FitError, match="Use `--ntasks-per-node=8` instead"):
+                    _ = Compute("cpu", devices=4, nodes=2).rank
+
+
+def test_a_launcher_that_contradicts_the_options_is_refused(tmp_path: Path) -> None:
+    """Else two processes would take the same images."""
+    environment = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
+    process = start(*arguments(tmp_path, "--device", "cpu"), more=environment)
+    _, told = process.communicate()
+    assert process.returncode == 2
+    assert told.splitlines()[-1].startswith("dvbench: the launcher says process 0 of 1, the options process 1 of 1:")
 
 
 @pytest.mark.slow

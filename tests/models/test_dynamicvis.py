@@ -348,6 +348,24 @@ def test_gradients_reach_every_parameter_in_training(switches: dict[str, Any]) -
 # -- precision
 
 
+@pytest.mark.parametrize("switches", SWITCHES.values(), ids=list(SWITCHES))
+def test_every_switch_trains_under_autocast(switches: dict[str, Any]) -> None:
+    """As the published pretraining does: weights and tokens in float32, products in bfloat16."""
+    model = randomised(make(replace(TINY, **switches))).train()
+    image = image_of(2, 3, 96, 128)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = model(image)
+        torch.stack([one.float().square().mean() for one in maps]).sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+    model.eval()
+    with torch.no_grad():
+        exact = model(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = model(image)
+    for one, other in zip(rounded, exact, strict=True):
+        assert (one.float() - other).norm() < 0.05 * other.norm()
+
+
 @pytest.mark.parametrize("keep", [DENSE, TINY.keep])
 @torch.no_grad()
 def test_bfloat16_stays_near_float32(keep: tuple[int, int, int, int]) -> None:
