@@ -15,7 +15,7 @@ VIT_POSITION = "backbone.body.pos_embed"
 GATE = ".spatial.gate.weight"
 
 _BLOCK = r"backbone\.layers\.(\d)\.1\.(\d+)\."
-_OURS = r"backbone.stages.\1.blocks.\2.spatial."
+_SPATIAL = r"backbone.stages.\1.blocks.\2.spatial."
 _ATTENTION = {
     "query_conv": "query",
     "value_conv": "value",
@@ -28,10 +28,10 @@ _DYNAMICVIS = (
     (r"backbone\.layers\.(\d)\.0\.projection\.(\w+)", r"backbone.stages.\1.merge.\2"),
     (r"backbone\.layers\.(\d)\.0\.norm\.(\w+)", r"backbone.stages.\1.merge_norm.\2"),
     (r"backbone\.layers\.(\d)\.2\.(\w+)", r"backbone.stages.\1.norm.\2"),
-    (_BLOCK + r"spatial_gate\.weight", _OURS + "gate.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.pre_norm\.weight", _OURS + "mixer.norm.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _OURS + "mixer.gate.weight"),
-    (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _OURS + r"mixer.mamba.\3"),
+    (_BLOCK + r"spatial_gate\.weight", _SPATIAL + "gate.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.pre_norm\.weight", _SPATIAL + "mixer.norm.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.gate_layer\.0\.weight", _SPATIAL + "mixer.gate.weight"),
+    (_BLOCK + r"spatial_mamba_mixer\.mamba_layer\.(.+)", _SPATIAL + r"mixer.mamba.\3"),
     (r"backbone\.post_meanpool_norm\.(\w+)", r"norm.\1"),
     (r"pre_neck\.lateral_convs\.(\d)\.conv\.(\w+)", r"neck.lateral.\1.\2"),
     (r"pre_neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"neck.output.\1.\2"),
