@@ -138,15 +138,15 @@ class SelectiveMixer(nn.Module):
         if overwrite and self.fuse and self.global_tokens != "mid" and fused.usable(tokens):
             return self._mix_fused(tokens, kept, importance, grid)
         index = kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+        # Under autocast the mixer may end in a lower precision than that of the sum.
+        update = self._mix(tokens, index, grid).to(tokens.dtype)
         weights = importance.unsqueeze(-1)
-        # Under autocast the mixer ends in a lower precision than tokens and weights, in which the sum is taken.
-        update = self._mix(tokens, index, grid).to(torch.promote_types(tokens.dtype, weights.dtype))
         if self.weigh_dropped:
             update *= weights.gather(1, kept.unsqueeze(-1))
             mixed = tokens.mul_(1 + weights) if overwrite else tokens * (1 + weights)
             return mixed.scatter_add_(1, index, update.to(mixed.dtype))
         update += tokens.gather(1, index)
-        update = (update * weights.gather(1, kept.unsqueeze(-1))).to(tokens.dtype)
+        update *= weights.gather(1, kept.unsqueeze(-1))
         return tokens.scatter_add_(1, index, update) if overwrite else tokens.scatter_add(1, index, update)
 
     def _select(self, scores: Tensor) -> Tensor:
