@@ -8,13 +8,23 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.dense import DenseOptions, DenseScores, classifier, conv, cross_entropy, dice, slide, to_original
+from tasks.dense import (
+    DenseOptions,
+    DenseScores,
+    WeighedOptions,
+    classifier,
+    conv,
+    cross_entropy,
+    dice,
+    slide,
+    to_original,
+)
 from tasks.initial import kaiming
 from tasks.necks import STRIDES, pyramid
-from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
+from tasks.task import Batch, Prediction, Scores, Task, read_options
 
 
-class ChangeOptions(Options):
+class ChangeOptions(WeighedOptions):
     """Channels of the pyramid and of the decoder."""
 
     width: Annotated[int, Field(ge=8)] = 256
@@ -56,7 +66,9 @@ class ChangeDetection(Task):
 
     def configure_network(self) -> None:
         """Build the pyramid, the fusion of the dates and the decoder."""
-        width = read_options(ChangeOptions, self.protocol.head, self.protocol, "head").width
+        chosen = read_options(ChangeOptions, self.protocol.head, self.protocol, "head")
+        chosen.check(len(self.problem.classes), self.protocol)
+        self.class_weights, width = chosen.class_weights, chosen.width
         self.neck = pyramid(self.backbone, width)
         kaiming(self.neck)  # the pyramid's own start is never reached inside open-cd's SequentialNeck
         self.fuse = nn.ModuleList(
@@ -76,7 +88,7 @@ class ChangeDetection(Task):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return cross-entropy and Dice."""
         logits = self(batch["image"])
-        return {"ce": cross_entropy(logits, batch["mask"]), "dice": dice(logits, batch["mask"])}
+        return {"ce": cross_entropy(logits, batch["mask"], self.class_weights), "dice": dice(logits, batch["mask"])}
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """Return the "logits" of each pair at its original size."""

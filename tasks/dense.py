@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics.utilities import dim_zero_cat
 
 from tasks.initial import kaiming, normal
-from tasks.protocol import Window
+from tasks.protocol import Positive, Protocol, ProtocolError, Window
 from tasks.task import Batch, Options, Prediction, Scores
 
 IGNORED = 255
@@ -94,6 +94,23 @@ class DenseScores(Scores):
             "target": np.array(self.options.target),
             "mean": np.array(self.options.mean),
         }
+
+
+class WeighedOptions(Options):
+    """What heads share that make a class for each pixel.
+
+    Attributes:
+        class_weights: what a pixel of each class costs, one number a class; none where all cost the same, as in the
+            paper.
+    """
+
+    class_weights: tuple[Positive, ...] = ()
+
+    def check(self, classes: int, protocol: Protocol) -> None:
+        """Raise ProtocolError where there are weights, but not one a class."""
+        if self.class_weights and len(self.class_weights) != classes:
+            told = f"{len(self.class_weights)} numbers for {classes} classes"
+            raise ProtocolError(f"protocol {protocol.name}: head.class_weights: {told}")
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, class_weights: Sequence[float] = ()) -> Tensor:

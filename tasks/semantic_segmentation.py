@@ -6,27 +6,20 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.dense import DenseOptions, DenseScores, cross_entropy, slide, to_original
+from tasks.dense import DenseOptions, DenseScores, WeighedOptions, cross_entropy, slide, to_original
 from tasks.necks import pyramid
-from tasks.protocol import Positive, ProtocolError
-from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
+from tasks.task import Batch, Prediction, Scores, Task, read_options
 from tasks.upernet import AuxiliaryHead, UPerNet
 
 AUXILIARY_LEVEL = 2
 
 
-class SegmentationOptions(Options):
-    """Channels of the pyramid, of UPerNet, and of its auxiliary head.
-
-    Attributes:
-        class_weights: what a pixel of each class costs, one number a class; none where all cost the same, as in the
-            paper.
-    """
+class SegmentationOptions(WeighedOptions):
+    """Channels of the pyramid, of UPerNet, and of its auxiliary head."""
 
     neck_width: Annotated[int, Field(ge=8)] = 256
     width: Annotated[int, Field(ge=8)] = 512
     auxiliary_width: Annotated[int, Field(ge=8)] = 256
-    class_weights: tuple[Positive, ...] = ()
 
 
 class SemanticSegmentation(Task):
@@ -40,10 +33,8 @@ class SemanticSegmentation(Task):
         """Build the pyramid and the heads."""
         chosen = read_options(SegmentationOptions, self.protocol.head, self.protocol, "head")
         classes = len(self.problem.classes)
+        chosen.check(classes, self.protocol)
         self.class_weights = chosen.class_weights
-        if self.class_weights and len(self.class_weights) != classes:
-            told = f"{len(self.class_weights)} numbers for {classes} classes"
-            raise ProtocolError(f"protocol {self.protocol.name}: head.class_weights: {told}")
         self.neck = pyramid(self.backbone, chosen.neck_width, levels=4)
         self.head = UPerNet(chosen.neck_width, chosen.width, classes)
         self.auxiliary = AuxiliaryHead(chosen.neck_width, chosen.auxiliary_width, classes)

@@ -76,10 +76,20 @@ def test_a_pixel_costs_as_much_as_its_class_is_worth() -> None:
     torch.testing.assert_close(cross_entropy(logits, mask, (1, 20, 3)), (each * worth).mean())
 
 
-def test_class_weights_have_to_be_one_a_class() -> None:
-    chosen = protocol("semantic_segmentation", head={"class_weights": [1, 20, 3]})
+@pytest.mark.parametrize("task", [SemanticSegmentation, ChangeDetection])
+def test_class_weights_have_to_be_one_a_class(task: type[SemanticSegmentation | ChangeDetection]) -> None:
+    chosen = protocol("semantic_segmentation", head={"class_weights": [1, 20, 3]}, losses={})
     with pytest.raises(ProtocolError, match=r"head\.class_weights: 3 numbers for 2 classes"):
-        SemanticSegmentation(backbone(), Problem(("no", "yes")), chosen)
+        task(backbone(), Problem(("no", "yes")), chosen)
+
+
+def test_a_changed_pixel_can_cost_more() -> None:
+    batch = {"image": torch.randn(2, 2, 3, 64, 64), "mask": torch.randint(0, 2, (2, 64, 64))}
+    made = protocol("change_detection", head={"width": 8, "class_weights": [1, 1]})
+    task = ChangeDetection(backbone(), Problem(("no", "yes")), made).eval()
+    even = task.losses(batch)["ce"]
+    task.class_weights = (2, 2)
+    torch.testing.assert_close(task.losses(batch)["ce"], 2 * even)
 
 
 def test_dice_equals_its_formula() -> None:
