@@ -17,6 +17,10 @@ STEP = 4  # images by which their search goes down when a batch does not fit
 _UNITS = ((10**14, 10**15, "P"), (10**11, 10**12, "T"), (10**8, 10**9, "G"), (10**5, 10**6, "M"), (10**2, 10**3, "K"))
 
 
+class RecipeError(RuntimeError):
+    """The recipe takes too long; the message is one line that says how long and what to do."""
+
+
 def formatted(operations: int) -> str:
     """Write a count as mmengine does: three decimals of the unit, which changes at a tenth of it.
 
@@ -32,7 +36,15 @@ def formatted(operations: int) -> str:
 
 
 @torch.no_grad()
-def throughput(features: Callable[[Tensor], object], batch: int, side: int, device: str, dtype: torch.dtype) -> float:
+def throughput(
+    features: Callable[[Tensor], object],
+    batch: int,
+    side: int,
+    *,
+    device: str,
+    dtype: torch.dtype,
+    budget_s: float,
+) -> float:
     """Return images a second: random images, 10 passes to warm up and the mean of 20, as in table 13.
 
     Args:
@@ -41,12 +53,18 @@ def throughput(features: Callable[[Tensor], object], batch: int, side: int, devi
         side: of an image in pixels.
         device: a torch device.
         dtype: of the images.
+        budget_s: seconds that all passes may take, judged by the second.
 
     Raises:
+        RecipeError: they would take longer.
         torch.OutOfMemoryError: the batch does not fit.
     """
     images = torch.randn(batch, 3, side, side, device=device, dtype=dtype)
-    for _ in range(WARM_UPS):
-        features(images)
     synchronize = synchronizer(device)
+    features(images)  # compiles what is to be compiled
+    seconds = (WARM_UPS + PASSES) * time_once(lambda: features(images), synchronize)
+    if seconds > budget_s:
+        raise RecipeError(f"about {seconds:.0f} s estimated, the budget is {budget_s:.0f} s: raise --budget")
+    for _ in range(WARM_UPS - 2):
+        features(images)
     return batch * PASSES / sum(time_once(lambda: features(images), synchronize) for _ in range(PASSES))

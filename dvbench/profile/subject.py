@@ -12,7 +12,7 @@ from dvbench.profile.cell import Cell
 from dvbench.profile.clock import synchronizer, time_once, warm_up
 from dvbench.profile.counters import fvcore_macs
 from dvbench.profile.memory import CudaPeaks, ResidentPeak, allocator_peak
-from dvbench.profile.recipe import STEP, throughput
+from dvbench.profile.recipe import STEP, RecipeError, throughput
 from dvbench.profile.roofline import ceilings, seconds_by_kind
 from models.scan import choose
 from models.weights import load_weights
@@ -123,19 +123,27 @@ class Subject:
             torch.cuda.empty_cache()
         return True
 
-    def recipe(self, largest: int) -> dict[str, Measure]:
+    def recipe(self, largest: int, budget_s: float) -> Measure:
         """Take throughput as the authors' tool does, from the largest batch down by four until all passes fit."""
-        cell = self.cell
+        told = "no batch fits all passes"
         for batch in range(largest, 0, -STEP):
             try:
                 rate = throughput(
-                    self.model.backbone.pooled, batch, cell.resolution, device=cell.device, dtype=DTYPES[cell.dtype]
+                    self.model.backbone.pooled,
+                    batch,
+                    self.cell.resolution,
+                    device=self.cell.device,
+                    dtype=DTYPES[self.cell.dtype],
+                    budget_s=budget_s,
                 )
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
+            except RecipeError as error:
+                told = str(error)
+                break
             else:
-                return {"recipe_throughput": Measure(rate, "img/s", "measured", note=f"{batch} images a pass")}
-        return {"recipe_throughput": Measure(None, "img/s", "measured", note="no batch fits all passes")}
+                return Measure(rate, "img/s", "measured", note=f"{batch} images a pass")
+        return Measure(None, "img/s", "measured", note=told)
 
     def roofline(self) -> dict[str, Measure]:
         """Measure the time of each kind of op, and the ceilings of the device."""

@@ -71,6 +71,6 @@ class StandIn:
             "sample": self.workers.seconds.get(self.cell.label, 0.01),
             "fvcore": {"conv": 300, "linear": 20},
             "fits": bool(arguments) and arguments[0] <= self.workers.room,
-            "recipe": {"recipe_throughput": Measure(250.0, "img/s", "measured", note=f"{arguments} images a pass")},
+            "recipe": Measure(250.0, "img/s", "measured", note=f"{arguments[:1]} images a pass"),
         }
         return answers[method]

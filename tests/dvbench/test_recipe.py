@@ -1,5 +1,6 @@
 """Table 13 as the authors' tools take it."""
 
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from dvbench.data.scene import default_scene
 from dvbench.profile import recipe, subject
 from dvbench.profile.cell import Cell
-from dvbench.profile.recipe import formatted, throughput
+from dvbench.profile.recipe import RecipeError, formatted, throughput
 from dvbench.profile.subject import Subject
 
 
@@ -40,16 +41,32 @@ def test_throughput_is_the_mean_of_twenty_passes_after_ten(monkeypatch: pytest.M
         seen.append(tuple(images.shape))
         return images.mean()
 
-    seconds = iter([0.1] * 19 + [2.1])  # a slow pass counts, as it would not in a median
+    seconds = iter([0.1] + [0.1] * 19 + [2.1])  # a slow pass counts, as it would not in a median
 
     def time_once(call: object, _synchronize: object) -> float:
         call()  # type: ignore[operator]
         return next(seconds)
 
     monkeypatch.setattr(recipe, "time_once", time_once)
-    rate = throughput(features, 4, 32, "cpu", torch.float32)
-    assert rate == pytest.approx(4 * 20 / 4.0)
+    given = {"device": "cpu", "dtype": torch.float32, "budget_s": 3.0}
+    assert throughput(features, 4, 32, **given) == pytest.approx(4 * 20 / 4.0)  # type: ignore[arg-type]
     assert seen == [(4, 3, 32, 32)] * 30
+
+
+def test_passes_that_take_too_long_are_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+
+    def time_once(call: Callable[[], object], _synchronize: object) -> float:
+        call()
+        return 0.1
+
+    monkeypatch.setattr(recipe, "time_once", time_once)
+    told = "about 3 s estimated, the budget is 2 s: raise --budget"  # 30 passes of a tenth of a second
+    with pytest.raises(RecipeError, match=told):
+        throughput(lambda images: passes.append(len(images)), 4, 32, device="cpu", dtype=torch.float32, budget_s=2.0)
+    assert passes == [4, 4]
+    taken = Subject(Cell("dynamicvis_t", 32).settled(), default_scene(), None).recipe(8, 2.0)
+    assert (taken.value, taken.note) == (None, told)
 
 
 def test_a_batch_that_does_not_fit_all_passes_goes_down_by_four() -> None:
@@ -63,7 +80,7 @@ def test_a_batch_that_does_not_fit_all_passes_goes_down_by_four() -> None:
 
     one = Subject(Cell("dynamicvis_t", 32).settled(), default_scene(), None)
     with mock.patch.object(subject, "throughput", runs_out):
-        taken = one.recipe(11)["recipe_throughput"]
+        taken = one.recipe(11, 60.0)
         assert (tried, taken.value, taken.note) == ([11, 7, 3], 12.5, "3 images a pass")
-        assert one.recipe(8)["recipe_throughput"].note == "no batch fits all passes"
-    assert one.recipe(1)["recipe_throughput"].value > 0  # type: ignore[operator]
+        assert one.recipe(8, 60.0).note == "no batch fits all passes"
+    assert one.recipe(1, 60.0).value > 0  # type: ignore[operator]

@@ -250,13 +250,32 @@ def test_the_authors_recipe_is_taken_on_a_gpu_at_the_largest_batch(ledger: Ledge
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_recipe_that_takes_too_long_is_left_out_with_its_estimate(ledger: Ledger, workers: Workers) -> None:
-    plan = replace(PLAN, max_batch=True, budget_s=1.0)
-    record = run(ledger, replace(RESNET, device="cuda"), plan=plan)["resnet18"]
+def test_a_recipe_that_fails_spoils_nothing_else(ledger: Ledger, workers: Workers) -> None:
+    workers.failures["resnet18", "recipe", 1] = IsolatedFailure("resnet18", "timeout", "recipe took longer than 3 s")
+    record = run(ledger, replace(RESNET, device="cuda"), plan=replace(PLAN, max_batch=True))["resnet18"]
     taken = record.measures["recipe_throughput"]
-    assert (record.status, taken.value) == (Status.OK, None)
-    assert taken.note == "about 2 s estimated, the budget is 1 s: raise --budget"  # 30 passes of 6 images, 10 ms each
-    assert ("resnet18", "recipe") not in workers.calls
+    assert (record.status, taken.value, taken.note) == (Status.OK, None, "recipe took longer than 3 s")
+    assert record.measures["max_batch_size"].value == 6
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_record_without_the_recipe_is_not_taken_over_where_it_is_asked_for(ledger: Ledger, workers: Workers) -> None:
+    cell, plan = replace(RESNET, device="cuda"), replace(PLAN, max_batch=True, resume=True)
+    taken = run(ledger, cell, plan=plan)["resnet18"]
+    assert run(ledger, cell, plan=plan)["resnet18"] == taken
+    before = {name: measure for name, measure in taken.measures.items() if name != "recipe_throughput"}
+    ledger.write(replace(taken, measures=before))
+    run(ledger, cell, plan=plan)
+    assert workers.calls.count(("resnet18", "recipe")) == 2
+
+
+@pytest.mark.usefixtures("machine")
+def test_recipes_come_after_all_else(ledger: Ledger, workers: Workers) -> None:
+    cells = [replace(cell, device="cuda") for cell in (TINY, RESNET)]
+    run(ledger, *cells, plan=replace(PLAN, max_batch=True))
+    methods = [method for _, method in workers.calls]
+    assert methods[-2:] == ["recipe", "recipe"]
+    assert methods.count("recipe") == 2
 
 
 @pytest.mark.parametrize(
