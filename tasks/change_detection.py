@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tasks.dense import (
     DenseOptions,
     DenseScores,
-    WeighedOptions,
+    PixelHeadOptions,
     classifier,
     conv,
     cross_entropy,
@@ -24,7 +24,7 @@ from tasks.necks import STRIDES, pyramid
 from tasks.task import Batch, Prediction, Scores, Task, read_options
 
 
-class ChangeOptions(WeighedOptions):
+class ChangeOptions(PixelHeadOptions):
     """Channels of the pyramid and of the decoder."""
 
     width: Annotated[int, Field(ge=8)] = 256

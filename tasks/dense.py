@@ -96,7 +96,7 @@ class DenseScores(Scores):
         }
 
 
-class WeighedOptions(Options):
+class PixelHeadOptions(Options):
     """What heads share that make a class for each pixel.
 
     Attributes:

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.dense import DenseOptions, DenseScores, WeighedOptions, cross_entropy, slide, to_original
+from tasks.dense import DenseOptions, DenseScores, PixelHeadOptions, cross_entropy, slide, to_original
 from tasks.necks import pyramid
 from tasks.task import Batch, Prediction, Scores, Task, read_options
 from tasks.upernet import AuxiliaryHead, UPerNet
@@ -14,7 +14,7 @@ from tasks.upernet import AuxiliaryHead, UPerNet
 AUXILIARY_LEVEL = 2
 
 
-class SegmentationOptions(WeighedOptions):
+class SegmentationOptions(PixelHeadOptions):
     """Channels of the pyramid, of UPerNet, and of its auxiliary head."""
 
     neck_width: Annotated[int, Field(ge=8)] = 256

@@ -79,15 +79,15 @@ def _memory_table(found: Found) -> Table:
             line = theirs.get((row, side), {})
             live = live_bytes(found, model, side)
             here = found.value(model, side, "cuda_allocated_peak_bytes" if not found.cpu else "resident_peak_bytes")
-            pair = memory(row, side, line, live)
+            compared = memory(row, side, line, live)
             body.append(
                 [
                     name(row),
                     str(side),
                     _printed_or_oom(line, "memory_mb"),
                     f"{live / MIB:.2f}",
-                    percent(pair.relative),
-                    pair.verdict if line else NOT_PRINTED,
+                    percent(compared.relative),
+                    compared.verdict if line else NOT_PRINTED,
                     f"{here / MIB:.2f}" if here is not None else record.status if record else "",
                     *_ratios(found, theirs, row, side, "memory_mb", "live_bytes"),
                 ]

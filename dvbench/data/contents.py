@@ -11,6 +11,7 @@ from typing import Any
 
 from dvbench.data.catalog import dataset, entry
 from dvbench.data.make.source import SIGNATURE
+from dvbench.data.names import image_of
 from dvbench.data.watch import SILENT, Watch
 
 _THREADS = 4  # disks and networks answer several readers faster than one, and hashing leaves Python's lock alone
@@ -69,7 +70,8 @@ def listing(name: str, root: Path) -> Listing:
         firsts = set()
         for index in range(len(opened)):
             names = [path.relative_to(root).as_posix() for path in opened.sources(index)]
-            firsts.update([opened.key(index)] if hasattr(opened, "key") else names[:1])
+            if names:
+                firsts.add(image_of(opened, index).relative_to(root).as_posix())
             files.update(names)
         members[split.name] = tuple(sorted(firsts))
     return Listing(members, tuple(sorted(files)))

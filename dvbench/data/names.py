@@ -18,11 +18,20 @@ def sample_names(opened: Any) -> list[str]:
     return [f"{opened.split}/{path.relative_to(shared).as_posix()}" for path in paths]
 
 
+def image_of(opened: Any, index: int) -> Path:
+    """Return the path of the image of a sample as it was published, by which it is told apart and counted.
+
+    The file that a sample is read from, unless the dataset says otherwise: a shard holds many images.
+    """
+    if hasattr(opened, "image_path"):
+        own: Path = opened.image_path(index)
+        return own
+    return Path(opened.sources(index)[0])
+
+
 def _named(opened: Any) -> list[Any]:
     if hasattr(opened, "names"):
         return list(opened.names)
-    if hasattr(opened, "key"):
-        return [opened.key(index) for index in range(len(opened))]
     if hasattr(opened, "sources"):
-        return [opened.sources(index)[0] for index in range(len(opened))]
+        return [image_of(opened, index) for index in range(len(opened))]
     return list(map(str, range(len(opened))))

@@ -7,6 +7,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 
 from dvbench.data.folders.fmow import Entry, LeftOut, read_regions
 from dvbench.data.pixels import PixelError
-from dvbench.data.shards import INDEX, META, ShardError, survey
+from dvbench.data.shards import META, Row, ShardError, in_order, survey, write_index
 from dvbench.data.watch import SILENT, Watch
 from reports.ledger import write_atomically
 
@@ -74,39 +75,37 @@ def pack(
     try:
         _begin(folder, plan)
         written = _written(parts, folder, left_out, workers, watch)
-        rows = np.concatenate([rows for rows, _ in written])
-        content = io.BytesIO()
-        np.save(content, rows[np.argsort(rows["key"])], allow_pickle=False)
-        write_atomically(folder / INDEX, content.getvalue())
+        write_index(folder, in_order([rows for rows, _ in written]))
         write_atomically(folder / META, json.dumps(plan | {"shards": [told for _, told in written]}).encode())
         (folder / PLAN).unlink()
+    except BrokenProcessPool as error:
+        raise ShardError(f"a process that packed {folder} was killed: run it again, with fewer --workers") from error
     except OSError as error:
         told = "what is finished stays; free some space and run it again"
         raise ShardError(f"{folder} cannot be written ({error.strerror or error}); {told}") from error
 
 
 def _begin(folder: Path, plan: dict[str, Any]) -> None:
-    """Make the folder this plan's, and refuse one of another plan."""
-    for path in (folder / META, folder / PLAN):
-        if not path.is_file():
-            continue
-        try:
-            there = json.loads(path.read_bytes())
-        except ValueError:
-            there = {}
-        if differing := [key for key, value in plan.items() if there.get(key) != value]:
-            what = f"other {', '.join(differing)}"
-            raise ShardError(f"{folder} holds shards of another packing ({what}); choose another folder or empty it")
-        path.unlink()
+    """Make the folder this plan's, and refuse one that holds shards of another plan."""
+    told = next((path for path in (folder / META, folder / PLAN) if path.is_file()), None)
+    try:
+        there = json.loads(told.read_bytes()) if told else {}
+    except ValueError:
+        there = {}
+    differing = [key for key, value in plan.items() if there.get(key) != value]
+    if differing and (told or next(folder.glob("*.tar"), None)):
+        what = f"other {', '.join(differing)}"
+        raise ShardError(f"{folder} holds shards of another packing ({what}); choose another folder or empty it")
     write_atomically(folder / PLAN, json.dumps(plan).encode())
+    (folder / META).unlink(missing_ok=True)  # last, so that one of the two always tells whose the shards are
 
 
 def _written(
     parts: Sequence[Sequence[Entry]], folder: Path, left_out: LeftOut, workers: int, watch: Watch
-) -> list[tuple[Any, dict[str, Any]]]:
+) -> list[tuple[Row, dict[str, Any]]]:
     """Write the shards that are not there, and describe all."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
-        futures: list[Future[tuple[Any, dict[str, Any]]]] = [
+        futures: list[Future[tuple[Row, dict[str, Any]]]] = [
             processes.submit(_shard, part, folder, number, left_out) for number, part in enumerate(parts)
         ]
         try:
@@ -116,7 +115,7 @@ def _written(
             raise
 
 
-def _shard(entries: Sequence[Entry], folder: Path, number: int, left_out: LeftOut) -> tuple[Any, dict[str, Any]]:
+def _shard(entries: Sequence[Entry], folder: Path, number: int, left_out: LeftOut) -> tuple[Row, dict[str, Any]]:
     """Write one shard unless it is there, and return its rows of the index and what `meta.json` says of it."""
     path = folder / f"{number:05d}.tar"
     if not path.exists():

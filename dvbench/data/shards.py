@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -75,11 +75,10 @@ class Shards:
         damaged = [n for n, size in enumerate(sizes) if self.paths[n].stat().st_size != size]
         if damaged:
             self._rows = self._rows[~np.isin(self._rows["shard"], damaged)]
+            named = ", ".join(self.paths[n].name for n in damaged)
+            told = f"of another size than was written: {named}; {images - len(self._rows):,} images are left out"
+            warnings.warn(f"{folder}: {told}; dvbench data verify says more", ShardWarning, stacklevel=2)
         self.skipped = max(0, images - len(self._rows))
-        if self.skipped:
-            named = ", ".join(self.paths[n].name for n in damaged) or "a shard"
-            told = f"{named} is damaged, and {self.skipped:,} images are left out; dvbench data verify says more"
-            warnings.warn(f"{folder}: {told}", ShardWarning, stacklevel=2)
 
     def __len__(self) -> int:
         """Number of images, without those of damaged shards."""
@@ -190,16 +189,30 @@ def _made(folder: Path, paths: list[Path]) -> Row:
     for path, (_, damage) in zip(paths, surveys, strict=True):
         if damage:
             warnings.warn(f"{path} is damaged ({damage}): what follows in it is skipped", ShardWarning, stacklevel=4)
-    rows: Row = np.concatenate([rows for rows, _ in surveys])
-    rows = rows[np.argsort(rows["key"])]
+    rows = in_order([rows for rows, _ in surveys])
     if (twice := rows["key"][1:][rows["key"][1:] == rows["key"][:-1]]).size:
         raise ShardError(f"{folder} has two images of the name {twice[0].decode()}; pack them anew")
-    content = io.BytesIO()
-    np.save(content, rows, allow_pickle=False)
     if not any(damage for _, damage in surveys):  # else it would outlive the damage
         with suppress(LedgerError):  # in a folder of somebody else it is made at each opening
-            write_atomically(folder / INDEX, content.getvalue())
+            write_index(folder, rows)
     return rows
+
+
+def in_order(parts: Sequence[Row]) -> Row:
+    """Return the rows of all shards, sorted by key."""
+    rows: Row = np.concatenate(parts)
+    return rows[np.argsort(rows["key"])]
+
+
+def write_index(folder: Path, rows: Row) -> None:
+    """Write the index of a folder.
+
+    Raises:
+        LedgerError: The folder cannot be written.
+    """
+    content = io.BytesIO()
+    np.save(content, rows, allow_pickle=False)
+    write_atomically(folder / INDEX, content.getvalue())
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

@@ -19,6 +19,7 @@ from dvbench.data.folders.base import IncompleteDatasetError
 from dvbench.data.folders.fmow import FMoWError
 from dvbench.data.folders.forestnet import ForestNetError
 from dvbench.data.make import MARK
+from dvbench.data.names import image_of
 from dvbench.data.pixels import PixelError
 from dvbench.data.shards import ShardError
 from dvbench.data.splits import SplitError, lists_of_names
@@ -224,8 +225,11 @@ class _Inspection:
 
 def _names(opened: Any, index: int) -> tuple[object, object]:
     """The files of a sample's image, by which splits are compared, and of its labels; its number where none is read."""
-    sources = opened.sources(index) or (f"sample {index} of the split '{opened.split}'",)
-    return (opened.key(index) if hasattr(opened, "key") else sources[0]), sources[-1]
+    sources = opened.sources(index)
+    if not sources:
+        nameless = f"sample {index} of the split '{opened.split}'"
+        return nameless, nameless
+    return image_of(opened, index), sources[-1]
 
 
 def _first_line(error: Exception) -> str:

@@ -130,9 +130,9 @@ class FMoW(FolderDataset):
         """Number of images in the split."""
         return len(self.entries if self.shards is None else self.shards)
 
-    def key(self, index: int) -> str:
-        """Return the path of an image below the dataset's folder, whether or not it lies in a shard."""
-        return self.entries[index].key if self.shards is None else self.shards.key(index)
+    def image_path(self, index: int) -> Path:
+        """Return where an image lies, or lay before it was packed into a shard."""
+        return self.entries[index].image if self.shards is None else self.root / self.shards.key(index)
 
     def order(self, generator: torch.Generator) -> Tensor:
         """Draw an order of all images; of shards, one that reads them one after the other, see `Shards.order`."""
