@@ -54,13 +54,14 @@ def test_an_image_that_is_small_enough_stays_the_file_that_it_was(folder: Path, 
 def test_large_images_shrink_with_their_boxes(
     tmp_path: Path, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "LONGEST_SIDE", 20)
+    monkeypatch.setattr(packing, "LONGEST_SIDE", 21)
     packing.pack(entries[4:5], tmp_path / "pretrain_list", shards=1)
     sample = FMoW(tmp_path, "train")[0]
     with Image.open(entries[4].image) as stored:
-        expected = stored.resize((20, 15), Image.Resampling.BILINEAR)
+        expected = stored.resize((21, 16), Image.Resampling.BILINEAR)  # of 40 x 30
     assert torch.equal(sample["image"], torch.from_numpy(np.array(expected)).permute(2, 0, 1).float())
-    assert sample["bbox_xyxy"].tolist() == [[2, 1, 6, 4]]
+    across, down = 21 / 40, 16 / 30  # whole pixels, so not quite the same
+    torch.testing.assert_close(sample["bbox_xyxy"], torch.tensor([[4 * across, 2 * down, 12 * across, 8 * down]]))
 
 
 def test_entries_are_left_out_by_the_rule_that_is_asked_for(tmp_path: Path, entries: list[Entry]) -> None:

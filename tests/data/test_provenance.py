@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dvbench import cli
-from dvbench.data import catalog, provenance
+from dvbench.data import catalog, contents, provenance
 from dvbench.data.make import MARK, make
+from dvbench.data.make.source import SIGNATURE
 from dvbench.data.origin import Origin, SplitOrigin
 from dvbench.data.provenance import ensure_verified, verified
 from dvbench.data.provenance import provenance as told
@@ -149,6 +150,15 @@ def test_what_comes_with_the_package_is_embedded_or_synthetic() -> None:
     assert (trees.origin, scenes.origin) == (Origin.EMBEDDED, Origin.SYNTHETIC)
     assert trees.fingerprint
     assert trees.split.origin is scenes.split.origin is SplitOrigin.NOT_APPLICABLE
+
+
+def test_a_drawn_file_is_known_wherever_its_mark_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read in chunks, and the mark may lie in two of them."""
+    mark, path = SIGNATURE.encode(), tmp_path / "image"
+    monkeypatch.setattr("dvbench.data.contents._CHUNK", chunk := len(mark) + 20)
+    for before in range(chunk):
+        path.write_bytes(bytes(before) + mark + bytes(5))
+        assert contents._read(path).is_drawn, before
 
 
 @pytest.mark.parametrize("name", ["uc_merced", "levir_cd", "whu_building", "oscd", "bigearthnet", "forestnet", "fmow"])

@@ -25,6 +25,8 @@ from dvbench.data.pixels import PixelError
 from dvbench.data.provenance import verified
 from dvbench.data.shards import INDEX, META, ShardError, Shards, ShardWarning
 from dvbench.data.verify import verify
+from dvbench.training.batches import Source
+from tasks.protocol import load
 from tests.data.packed import COUNT, add, numbers
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -99,6 +101,12 @@ def test_shards_are_read_one_after_the_other(tmp_path: Path, monkeypatch: pytest
     assert all(last - first < 100 + 2 * 20 for first, last in zip(firsts, lasts, strict=True))
     assert torch.unique_consecutive(shard).numel() > 20, "and mixed where they meet"
     assert order[shard == 3].tolist() != sorted(order[shard == 3].tolist())
+
+
+def test_training_takes_images_in_the_order_of_their_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = opened(folder)
+    monkeypatch.setattr(Source, "samples", lambda *_, **__: samples)
+    assert Source(load("fmow")).train(4).sampler.order == samples.order  # type: ignore[attr-defined]
 
 
 # Damage

@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 
 from dvbench import cli
+from dvbench.verbs.common import INTERRUPTED
 from reports.ledger import Ledger
 from reports.outcomes import Outcomes
 from reports.record import Record
 from tasks.fit import Compute, FitError
 from tasks.protocol import names
+from tasks.task import Task
 
 PROGRAM = str(Path(sys.executable).with_name("dvbench"))
 SMALL = ("counts.train=8", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
@@ -279,6 +281,31 @@ def test_the_precision_of_pretraining_trains(run: Run, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code in (0, 1), told
     assert records(tmp_path)[0].basis["precision"] == "bf16"
+
+
+def test_a_run_that_is_interrupted_inside_an_epoch_ends_with_the_weights_of_one_that_is_not(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.fit.MOST_STEPS", 2)
+    settings = (*SMALL, "counts.train=24", "batch=4")  # epochs of 6 steps
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(*arguments(whole, settings=settings))[0] in (0, 1)
+    step, steps = Task.training_step, iter(range(9, 0, -1))
+
+    def interrupted(*given: Any) -> Any:
+        if next(steps) == 1:  # the ninth step; the last checkpoint is of the eighth, the second of its epoch
+            raise KeyboardInterrupt
+        return step(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "training_step", interrupted)
+        assert run(*arguments(stopped, settings=settings))[0] == INTERRUPTED
+    assert reached(stopped) == 8
+    assert run(*arguments(stopped, settings=settings))[0] in (0, 1)
+    first, second = weights(whole), weights(stopped)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    logs = [pd.read_csv(folder(out) / "log.csv").drop(columns="seconds") for out in (whole, stopped)]
+    pd.testing.assert_frame_equal(*logs)
 
 
 def test_a_process_learns_its_number_from_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:

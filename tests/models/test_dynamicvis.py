@@ -366,6 +366,20 @@ def test_every_switch_trains_under_autocast(switches: dict[str, Any]) -> None:
         assert (one.float() - other).norm() < 0.05 * other.norm()
 
 
+@torch.no_grad()
+def test_what_is_kept_of_a_token_is_not_rounded_under_autocast() -> None:
+    """Only what the mixer adds may be; else every stage would round the sum that all stages build on."""
+    mixer = SelectiveMixer(8, 2, replace(TINY, weigh_dropped=False), "none").eval()
+    mixer.mixer.mamba.out_proj.weight.zero_()
+    tokens, routes = image_of(1, 16, 8), list[Route]()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = mixer(tokens, (4, 4), routes)
+    (route,) = routes
+    kept = torch.zeros(1, 16).scatter(1, route.kept, 1.0)
+    expected = tokens * (1 + route.importance * kept).unsqueeze(-1)
+    torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("keep", [DENSE, TINY.keep])
 @torch.no_grad()
 def test_bfloat16_stays_near_float32(keep: tuple[int, int, int, int]) -> None:
