@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -72,6 +73,20 @@ class Outcomes:
             weights = np.bincount(cells.ravel(), minlength=count * len(some)).reshape(len(some), count)
             parts.append(self._scorer(np.ascontiguousarray(weights.T, dtype=np.float64)))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Return the bootstrap interval of each score: 2.5th and 97.5th percentile over resamplings of the images.
+
+        Resamples without a score are left out; without any that has one the interval is (NaN, NaN).
+        """
+        count = len(self.images)
+        scores = self.scores(np.random.default_rng(seed).integers(count, size=(resamples, count)))
+        found = {}
+        for name, values in scores.items():
+            known = values[~np.isnan(values)]
+            low, high = np.quantile(known, (0.025, 0.975)).tolist() if len(known) else (math.nan, math.nan)
+            found[name] = (low, high)
+        return found
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -164,24 +164,13 @@ def fit(
     return chosen if chosen.exists() else resume
 
 
-def score(
-    task: Task, test: DataLoader[Batch], compute: Compute, *, resamples: int
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Score a task on a split.
-
-    Returns:
-        Each score, and its bootstrap interval over the images.
-    """
+def score(task: Task, test: DataLoader[Batch], compute: Compute) -> dict[str, float]:
+    """Score a task on a split, in percent."""
     with quiet():
         trainer = _trainer(compute, task.protocol, logger=False)
         trainer.test(task, test, verbose=False)
-        if compute.world > 1:
-            task.test_scores.sync()
-        scores = task.test_scores.score()
-        interval = task.test_scores.interval(resamples) if resamples and compute.rank == 0 else {}
-        if compute.world > 1:
-            task.test_scores.unsync()
-    return scores, interval
+    with task.test_scores.sync_context(should_sync=compute.world > 1):
+        return task.test_scores.score()
 
 
 def outcomes(task: Task, compute: Compute) -> dict[str, NDArray[Any]]:

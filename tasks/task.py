@@ -71,8 +71,8 @@ def read_options(kind: type[O], given: dict[str, Any], protocol: Protocol, key: 
 class Scores(Metric):
     """Scores of predictions against labels, summed over images and processes.
 
-    A subclass keeps what it needs of each image in states that are lists, so that the score of any resampling of the
-    images can be taken.
+    A subclass keeps what it needs of each image in states that are lists, so that the score of any images can be taken.
+    For many resamplings, `outcomes` are faster.
 
     Attributes:
         kind: which arrays `outcomes` returns, one name for all scores that return the same.
@@ -121,18 +121,6 @@ class Scores(Metric):
     def compute(self) -> dict[str, float]:
         """Return the scores of all images."""
         return self.score()
-
-    def interval(self, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """Return the bootstrap interval of each score: 2.5th and 97.5th percentile over resamplings of the images."""
-        generator = torch.Generator().manual_seed(seed)
-        draws = [self.score(torch.randint(len(self), (len(self),), generator=generator)) for _ in range(resamples)]
-        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        intervals = {}
-        for name in draws[0]:
-            values = torch.tensor([draw[name] for draw in draws], dtype=torch.float64)
-            low, high = torch.nanquantile(values, ends).tolist()
-            intervals[name] = (low, high)
-        return intervals
 
 
 class Task(LightningModule):

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from dvbench.data.catalog import split_report
-from dvbench.data.loaders import WHOLE, Part
+from dvbench.data.loaders import WHOLE, Batch, Part
 from dvbench.data.provenance import ensure_verified
 from dvbench.data.watch import Item, Watch
 from dvbench.environment import environment
@@ -36,9 +37,6 @@ from tasks.embeddings import EmbeddingsError
 from tasks.fit import Compute, Report, fit, load_best, outcomes, score
 from tasks.roster import task as find_task
 from tasks.task import NonFiniteLossError, Task
-
-RESAMPLES = 1000
-RESAMPLES_OF_PRECISION = 100  # each of which evaluates every image again
 
 
 @dataclass(frozen=True)
@@ -162,17 +160,16 @@ def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Repo
     measures = recall_measures(task, source, images_at_once, suffix="_untrained")
     if chosen.baseline and chosen.baseline.kind == "untrained":
         report(0, 1, "scoring the untrained model")
-        measures["baseline"] = _percent(score(task, test, compute, resamples=0)[0][chosen.select.metric])
+        measures["baseline"] = _percent(score(task, test, compute)[chosen.select.metric])
     if trains(task):
         val = source.test(chosen.select.split, images_at_once)
         best = fit(task, source.train(images_at_once), val, folder, compute, seed=cell.seed, report=report)
         load_best(task, best)
     report(1, 1, "scoring")
-    resamples = RESAMPLES_OF_PRECISION if "ious" in task.ScoreOptions.model_fields else RESAMPLES
-    scores, intervals = score(task, test, compute, resamples=resamples)
+    scores = score(task, test, compute)
+    found = outcomes_of(task, test, compute)
+    intervals = found.intervals() if compute.rank == 0 else {}
     measures |= {name: _percent(value, intervals.get(name)) for name, value in scores.items()}
-    found = outcomes(task, compute)
-    images = np.array(names(test), dtype=np.str_)[found.pop("index")]
     if chosen.baseline and chosen.baseline.kind == "constant":
         everything = replace(source, part=WHOLE).test(chosen.test_split, images_at_once)
         measures["baseline"] = _percent(constant_score(task, everything, chosen.select.metric))
@@ -185,7 +182,13 @@ def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Repo
             keep_embeddings(task, source, folder / "embeddings.npz")
     notes = _notes(cell, chosen.model_dump(mode="json"), chosen.dataset)
     basis = rests_on(cell, source, compute, weights, task.embedded, folder)
-    return Trained(measures, notes, basis, Outcomes(task.test_scores.kind, images, found))
+    return Trained(measures, notes, basis, found)
+
+
+def outcomes_of(task: Task, test: DataLoader[Batch], compute: Compute) -> Outcomes:
+    """Return what came of each image when a task was scored last, on `test`; every process asks."""
+    found = outcomes(task, compute)
+    return Outcomes(task.test_scores.kind, np.array(names(test), dtype=np.str_)[found.pop("index")], found)
 
 
 def trains(task: Task) -> bool:

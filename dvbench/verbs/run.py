@@ -91,6 +91,7 @@ def _weights_tables(records: "Sequence[Record]") -> "Iterator[Table]":
 def evaluate(options: argparse.Namespace) -> int:
     """Score a checkpoint on a split."""
     from dvbench.training.batches import Source
+    from dvbench.training.execute import outcomes_of
     from dvbench.training.summary import scores_table
     from dvbench.training.trained import load_cell, load_trained
     from tasks.fit import score
@@ -100,7 +101,8 @@ def evaluate(options: argparse.Namespace) -> int:
     split = options.split or task.protocol.test_split
     source = Source(task.protocol, cell.seed, workers=compute.workers)
     batches = source.test(split, compute.batch_size or task.protocol.batch)
-    scores, intervals = score(task, batches, compute, resamples=100)
+    scores = score(task, batches, compute)
+    intervals = outcomes_of(task, batches, compute).intervals()
     table = scores_table(f"{cell.model} on {task.protocol.dataset}, split {split}", scores, intervals)
     print_tables(table)
     if options.out:

@@ -60,6 +60,25 @@ def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_the_interval_is_that_of_the_scores_of_resampled_images() -> None:
+    numbers = np.random.default_rng(1)
+    true, predicted = numbers.integers(2, size=60), numbers.integers(2, size=60)
+    outcomes = macro(tuple(map(str, range(60))), counts=[1] * 60, true=true, predicted=predicted)
+    right = 100 * (true == predicted)
+    expected = np.quantile([right[numbers.integers(60, size=60)].mean() for _ in range(20_000)], (0.025, 0.975))
+    assert outcomes.intervals(10_000)["accuracy"] == pytest.approx(tuple(expected), abs=2)
+    assert outcomes.intervals() == outcomes.intervals()
+
+
+def test_resamples_without_a_score_do_not_count() -> None:
+    """Of two images the first has the only object: a resample without it has no precision."""
+    outcomes = precision(truths=[[[0], [1]], [[0], [0]]], matches=np.array([[[[1, 0, 0]]]], dtype=np.int8))
+    low, high = outcomes.intervals()["ap50"]
+    assert (low, high) == (100, 100)
+    nothing = precision(truths=[[[0], [0]], [[0], [0]]], matches=np.zeros((1, 1, 1, 3), dtype=np.int8))
+    assert np.isnan(nothing.intervals()["ap50"]).all()
+
+
 # Keeping and reading
 
 

@@ -206,5 +206,3 @@ def test_any_resampling_of_the_images_can_be_scored() -> None:
     assert scores.score(torch.tensor(some)) == pytest.approx(
         taken_in([drawn[i] for i in some], 3, ious=[0.5]).compute()
     )
-    low, high = scores.interval(20)["ap50"]
-    assert low <= scores.compute()["ap50"] <= high

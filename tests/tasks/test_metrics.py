@@ -42,8 +42,6 @@ def test_any_resampling_can_be_scored() -> None:
     some = torch.tensor([3, 3, 9, 30])
     expected = f1_score(true[some], found[some], labels=range(CLASSES), average="macro", zero_division=0)
     assert scores.score(some)["f1"] == pytest.approx(100 * expected, abs=1e-6)
-    low, high = scores.interval(200)["f1"]
-    assert low < scores.compute()["f1"] < high
 
 
 def test_regions_of_an_image_are_resampled_together() -> None:
