@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -106,7 +106,6 @@ class Processes:
         self._at_once = at_once
         self._target = target
         self._threads = max(1, processors() // at_once)
-        self._context = multiprocessing.get_context("spawn")
         self._waiting: deque[_Child] = deque()
         self._running: dict[Connection, _Child] = {}
 
@@ -121,9 +120,10 @@ class Processes:
 
     def start(self, job: Job) -> Hashable:
         """Run a job as soon as fewer than `at_once` run."""
-        pipe, theirs = self._context.Pipe(duplex=False)
+        context = _context(job.compute)
+        pipe, theirs = context.Pipe(duplex=False)
         # No daemon: those may not start processes that load data.
-        process = self._context.Process(target=_tell_outcome, args=(theirs, job, self._threads, self._target))
+        process = context.Process(target=_tell_outcome, args=(theirs, job, self._threads, self._target))
         self._waiting.append(_Child(process, pipe, theirs))
         self._fill()
         return pipe
@@ -153,10 +153,23 @@ class Processes:
             self._running[child.pipe] = child
 
 
+def _context(compute: Compute) -> ForkServerContext | SpawnContext:
+    """Return how to start a process for a job.
+
+    On a CPU it is forked from one that has imported what training needs: imports take longer than a small run. A
+    process that is forked cannot use a GPU if that one has as much as asked for it.
+    """
+    if compute.device != "cpu":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([execute.__module__])
+    return context
+
+
 class _Child(NamedTuple):
     """A process, the end of its pipe that is read here, and the other."""
 
-    process: SpawnProcess
+    process: ForkServerProcess | SpawnProcess
     pipe: Connection
     theirs: Connection
 
