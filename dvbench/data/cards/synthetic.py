@@ -14,7 +14,7 @@ _CLASSES = {
     Task.INSTANCE: _OBJECTS,
     Task.SEMANTIC: _SURFACES,
     Task.CHANGE: ("unchanged", "changed"),
-    Task.REGION: PLACES,
+    Task.REGION: (*PLACES, *_OBJECTS[1:]),
     Task.RETRIEVAL: _SURFACES,
 }
 _MADE_BY = "made for this package, from a seed of its own"

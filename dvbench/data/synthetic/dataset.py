@@ -16,7 +16,7 @@ from dvbench.data.cards.synthetic import SMALL_TARGETS, SYNTHETIC
 from dvbench.data.plot import draw
 from dvbench.data.synthetic import small_targets
 from dvbench.data.synthetic.canvas import KINDS
-from dvbench.data.synthetic.plan import SCENE_CLASSES
+from dvbench.data.synthetic.plan import PLACES, SCENE_CLASSES
 from dvbench.data.synthetic.scene import Scene, SyntheticError, scene
 
 Sample = dict[str, Any]
@@ -46,7 +46,7 @@ class Synthetic(NonGeoDataset):
     * detection and instance segmentation: background, building, storage_tank, tennis_court, vehicle, ship
     * semantic segmentation: land cover and objects, 11 classes; 255 where clouds hide the ground
     * change: unchanged, and changed where a building was put up or pulled down; 255 under clouds
-    * region classification: what an area is used for, 8 classes
+    * region classification: what an area is used for, 8 classes, or which object it is, 5 classes
     * retrieval: multi-label, which of the semantic classes are in sight
     """
 
@@ -158,8 +158,7 @@ class Synthetic(NonGeoDataset):
             case Task.CHANGE:
                 return {"mask": torch.from_numpy(drawn.change).long()}
             case Task.REGION:
-                boxes, kinds = drawn.regions
-                return {"bbox_xyxy": torch.from_numpy(boxes).float(), "label": torch.from_numpy(kinds)}
+                return _regions(drawn)
         boxes, kinds, masks = drawn.instances
         labels = {"bbox_xyxy": torch.from_numpy(boxes).float(), "label": torch.from_numpy(kinds) - KINDS[0] + 1}
         return labels if self.task is Task.DETECTION else {**labels, "mask": torch.from_numpy(masks)}
@@ -205,6 +204,14 @@ class SmallTargets(Synthetic):
 
     def _labels(self, drawn: Scene) -> Sample:
         return {"mask": torch.from_numpy(drawn.target).long()}
+
+
+def _regions(drawn: Scene) -> Sample:
+    """Boxes of places and of objects, so that an image has many regions, of classes that come every few images."""
+    places, objects = drawn.regions, drawn.instances
+    kinds = np.concatenate([places.kinds, objects.kinds - KINDS[0] + len(PLACES)])
+    boxes = np.concatenate([places.boxes, objects.boxes])
+    return {"bbox_xyxy": torch.from_numpy(boxes).float(), "label": torch.from_numpy(kinds)}
 
 
 def _tensor(picture: NDArray[np.uint8]) -> Tensor:
