@@ -9,9 +9,9 @@ from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
 from dvbench.profile.sweep import counts_of
 from dvbench.tables.scores import Beside, beside, draw
-from dvbench.training.summary import REDUCED, groups, learned, newest, spread
+from dvbench.training.summary import REDUCED, learned, newest, newest_group, spread
 from dvbench.verdicts.experiments import Experiment, experiments
-from dvbench.verdicts.pairs import told_apart
+from dvbench.verdicts.pairs import Pair, told_apart
 from reports.compare import Comparison, Verdict, compare
 from reports.record import Record
 from reports.table import Named, Table
@@ -69,7 +69,7 @@ def reduced_runs(row: Row, runs: Sequence[Record]) -> list[Record]:
         and not run.cell["weights_hash"]
         and row.asks_for(run.cell, reduced=True)
     ]
-    return max(groups(found), key=lambda group: max(run.created for run in group), default=[])
+    return newest_group(found)
 
 
 def cost_table(number: int) -> Table:
@@ -155,8 +155,8 @@ def against_default(number: int, runs: Sequence[Record], folder: Path) -> tuple[
         Title of a row -> the words; and a line on each row that could not be compared.
     """
     groups = {row.title: group for row in rows(number) if (group := reduced_runs(row, runs))}
-    default = next(row.title for row in rows(number) if row.is_default)
-    return told_apart(groups.pop(default), groups, folder, METRIC) if default in groups else ({}, [])
+    default = groups.pop(next(row.title for row in rows(number) if row.is_default), [])
+    return told_apart({title: Pair(group, default, METRIC) for title, group in groups.items() if default}, folder)
 
 
 def _reduced(number: int, runs: Sequence[Record], folder: Path) -> Table | None:

@@ -1,6 +1,6 @@
 """The paper's tables and figures by name: which cells each asks for, and how it is drawn from records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -19,9 +19,12 @@ from dvbench.paper.audit import audit, audit_tables
 from dvbench.paper.score_rows import TABLES, benchmarks
 from dvbench.profile.cell import Cell
 from dvbench.profile.wanted_cells import cells
-from dvbench.tables import ablations, recall
+from dvbench.tables import ablations, pretraining, recall
 from dvbench.tables.score_figures import FIGURES, Drawn, draw_figure
 from dvbench.tables.scores import compared, tables
+from dvbench.training.plan import Wish
+from dvbench.training.pretraining_study import PRETRAINING, TASKS, second
+from dvbench.training.run_cell import RunCell
 from dvbench.training.unfinished import Unfinished
 from dvbench.training.wanted_runs import stand_in
 from reports.compare import Comparison
@@ -49,6 +52,8 @@ class Target:
         figure: draws the figure.
         from_runs: draws tables and figure from all records, training runs among them, the folder of results, and that
             of the records.
+        then: gives the runs that start from checkpoints of those that `trained` asks for, from these, how they are run,
+            and the folder of results.
         compared: sets each number of the paper beside ours, from all records; None where a target has no such numbers.
     """
 
@@ -60,6 +65,7 @@ class Target:
     tables: Callable[[Found], list[Named]] | None = None
     figure: Callable[[Found], Figure] | None = None
     from_runs: Callable[[Sequence[Record], Path, Path], tuple[list[Named], Figure | None]] | None = None
+    then: Callable[[Sequence[RunCell], Wish, Path], Iterable[RunCell]] = lambda *_: ()
     compared: Callable[[Sequence[Record]], list[Comparison]] | None = None
 
     def cells(self, template: Cell, resolutions: tuple[int, ...]) -> list[Cell]:
@@ -75,7 +81,8 @@ class Target:
                 (self.protocol,) if self.protocol else (ablation_rows.PROTOCOL, ablation_rows.REDUCED)
             )
         own = [one for one in benchmarks(self.trained) if self.protocol in ("", one.protocol)]
-        return run.protocol in {name for one in own for name in (one.protocol, stand_in(one))}
+        names = {name for one in own for name in (one.protocol, stand_in(one))}
+        return run.protocol in names or (PRETRAINING in names and run.protocol in TASKS)
 
 
 def _trained_table(number: int, about: str) -> Target:
@@ -119,6 +126,13 @@ TARGETS: dict[str, Target] = {
     "figure20": Target("latency by input size", 14, figure=figure20),
     "figure21": Target("memory by input size (counted, runs nothing)", figure=lambda _: figure21()),
     **{f"table{number}": _trained_table(number, about) for number, about in TABLES.items()},
+    "table11": Target(
+        f"{TABLES[pretraining.TABLE]}; reduced: what pretraining by either loss is worth",
+        trained=pretraining.TABLE,
+        from_runs=lambda records, _, kept: pretraining.draw_pretraining(records, kept),
+        then=second,
+        compared=partial(compared, pretraining.TABLE),
+    ),
     **{f"table{number}": _ablation(number, f"ablation: {about}") for number, about in ablation_rows.TABLES.items()},
     **{name: _trained_figure(name, shown) for name, shown in FIGURES.items()},
     "selection": Target(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,32 @@ PASSES = 3  # a backward pass costs about two forward ones
 
 class PlanError(ValueError):
     """What was asked does not fit together; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a table is run.
+
+    Attributes:
+        scale: `auto`, `full` or `smoke`.
+        variant: of the protocols.
+        seeds: number of seeds a row; None for 3 in reduced ablations and 5 in the study of pretraining, whose rows
+            differ little, else 1.
+        weights: pretrained weights by model.
+        rows: part of the names of the rows that are run; all if empty.
+        changes: keys of the protocols that are replaced.
+    """
+
+    scale: str = "auto"
+    variant: str = "released"
+    seeds: int | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[str, ...] = ()
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+    def wants(self, name: str) -> bool:
+        """Whether a row is run."""
+        return not self.rows or any(part.lower() in name.lower() for part in self.rows)
 
 
 @dataclass(frozen=True)

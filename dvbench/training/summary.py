@@ -133,6 +133,11 @@ def latest(records: Sequence[Record]) -> list[list[Record]]:
     return list(found.values())
 
 
+def newest_group(records: Sequence[Record]) -> list[Record]:
+    """Return, of groups that differ in the seed alone, that of the newest run, by seed; empty where there is none."""
+    return max(groups(records), key=lambda group: max(run.created for run in group), default=[])
+
+
 def summary(records: Sequence[Record]) -> Table:
     """Return one row a model, over its seeds."""
     names = list(dict.fromkeys(name for record in records for name in score_names(record)))
@@ -142,7 +147,7 @@ def summary(records: Sequence[Record]) -> Table:
         verdicts = {learned(record) for record in group}
         told = "" if verdicts == {None} else "yes" if verdicts == {True} else "no"
         base = spread(group, "baseline")
-        body.append([str(first.cell["model"]), *(spread(group, name) for name in names), base, told, str(len(group))])
+        body.append([label(first), *(spread(group, name) for name in names), base, told, str(len(group))])
     chosen = told_protocol(records[0])
     notes = [REDUCED] if records[0].cell["scale"] == "smoke" else []
     if baseline := chosen.get("baseline"):

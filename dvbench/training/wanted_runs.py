@@ -1,39 +1,14 @@
 """The runs that a table or figure asks for, at full scale or reduced, and why some of its rows are not among them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from dvbench.paper import ablation_rows
 from dvbench.paper.ablation_rows import Row
 from dvbench.paper.score_rows import Benchmark, Ours, benchmarks, printed
-from dvbench.training.plan import cell, choose_scale
+from dvbench.training import pretraining_study
+from dvbench.training.plan import Wish, cell, choose_scale
 from dvbench.training.run_cell import RunCell, Scale
 from tasks import protocol
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a table is run.
-
-    Attributes:
-        scale: `auto`, `full` or `smoke`.
-        variant: of the protocols.
-        seeds: number of seeds a row; None for 3 in reduced ablations, whose rows differ little, else 1.
-        weights: pretrained weights by model.
-        rows: part of the names of the rows that are run; all if empty.
-        changes: keys of the protocols that are replaced.
-    """
-
-    scale: str = "auto"
-    variant: str = "released"
-    seeds: int | None = None
-    weights: Mapping[str, str] = field(default_factory=dict)
-    rows: tuple[str, ...] = ()
-    changes: Mapping[str, object] = field(default_factory=dict)
-
-    def wants(self, name: str) -> bool:
-        """Whether a row is run."""
-        return not self.rows or any(part.lower() in name.lower() for part in self.rows)
 
 
 def wanted(table: int, wish: Wish, only: str = "") -> tuple[list[RunCell], list[str]]:
@@ -49,7 +24,12 @@ def wanted(table: int, wish: Wish, only: str = "") -> tuple[list[RunCell], list[
             continue
         scale, why = choose_scale(wish.scale, benchmark.protocol)
         told.append(f"{benchmark.protocol}: {why}")
-        found = _full(benchmark, wish) if scale == "full" else _smoke(benchmark, wish)
+        if scale == "full":
+            found = _full(benchmark, wish)
+        elif stand_in(benchmark) == pretraining_study.PRETRAINING:
+            found = pretraining_study.first(wish)
+        else:
+            found = _smoke(benchmark, wish)
         cells |= dict.fromkeys(found)
     return list(cells), told
 

@@ -5,9 +5,19 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dvbench.verbs.common import FAILED, GOOD, Subparsers, UsageError, add_verb, out_option, positive, print_tables
+from dvbench.verbs.common import (
+    FAILED,
+    GOOD,
+    Subparsers,
+    UsageError,
+    add_verb,
+    out_option,
+    positive,
+    print_tables,
+    tell,
+)
 from dvbench.verbs.costs import costs
 from dvbench.verbs.drawing import draw_all, targets
 from dvbench.verbs.measure import condition_options, measure, plan_of, template_cell
@@ -19,6 +29,7 @@ TRACE = "trace"
 if TYPE_CHECKING:
     from dvbench.profile.cell import Cell
     from dvbench.training.run_cell import RunCell
+    from reports.record import Record
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -50,9 +61,9 @@ def reproduce(options: argparse.Namespace) -> int:
 def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work]) -> None:
     """Run what is missing of the training runs that tables and figures ask for; what several ask for runs once."""
     from dvbench.tables.targets import target
-    from dvbench.training.wanted_runs import Wish, wanted
-    from dvbench.verbs.run import compute_of, run_cells
-    from reports.ledger import Ledger
+    from dvbench.training.plan import Wish
+    from dvbench.training.pretraining_study import NOT_YET
+    from dvbench.training.wanted_runs import wanted
 
     wish = Wish(
         options.scale,
@@ -62,22 +73,52 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
         tuple(options.rows),
         {"epochs": options.epochs} if options.epochs else {},
     )
-    cells: dict[RunCell, None] = {}
     for name in names:
         number = target(name).trained
         assert number is not None
-        found, told = wanted(number, wish, target(name).protocol)
-        work[name].runs = found
-        cells |= dict.fromkeys(found)
+        work[name].runs, told = wanted(number, wish, target(name).protocol)
         print(f"{name}: {'; '.join(told)}", file=sys.stderr)
-    if options.dry_run:
+    started = now()
+    trained = None if options.dry_run else _trained(names, options, work)
+    for name in names:  # runs that start from the checkpoints of those
+        later = list(target(name).then(work[name].runs, wish, options.out))
+        lost = [] if options.dry_run else [run for run in later if run.weights_hash == NOT_YET]
+        work[name].runs += [run for run in later if run not in lost]
+        if lost:
+            work[
+                name
+            ].failed = f"{len(lost)} runs wait for pretraining that left no checkpoint: --fresh trains it again"
+            tell(f"{name}: {work[name].failed}")
+    if trained is None:
         return
+    if any(run not in trained.asked for name in names for run in work[name].runs):
+        trained = _trained(names, options, work, trained)
+    for name in names:
+        work[name].count_runs(trained.records, trained.errors, started)
+
+
+class _Trained(NamedTuple):
+    """Runs that were asked for, what they left by identity, and in a line what ended those that left nothing."""
+
+    asked: "frozenset[RunCell]"
+    records: "dict[str, Record]"
+    errors: "dict[RunCell, str]"
+
+
+def _trained(
+    names: Sequence[str], options: argparse.Namespace, work: Mapping[str, Work], before: _Trained | None = None
+) -> _Trained:
+    """Run what is missing of the runs asked for, beyond those of `before`."""
+    from dvbench.verbs.run import compute_of, run_cells
+    from reports.ledger import Ledger
+
+    asked = before or _Trained(frozenset(), {}, {})
+    cells = dict.fromkeys(run for name in names for run in work[name].runs if run not in asked.asked)
     ledger = Ledger(options.out / "records")
     known = {} if options.fresh else {cell: done for cell in cells if (done := ledger.find(cell.identity()))}
     missing = [cell for cell in cells if cell not in known]
     # Errors are raised where one target was asked for, and kept where the others go on.
     errors: dict[RunCell, str] | None = {} if len(work) > 1 else None
-    started = now()
     records = []
     if missing:
         # A copy, because the batch of measurements is another thing.
@@ -85,8 +126,7 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
         where = {"jobs": options.jobs, "ray_address": options.ray_address}
         records = run_cells(missing, compute, options.out, fresh=options.fresh, errors=errors, **where)
     by_identity = {record.identity: record for record in (*known.values(), *records)}
-    for name in names:
-        work[name].count_runs(by_identity, errors or {}, started)
+    return _Trained(asked.asked | set(cells), asked.records | by_identity, asked.errors | (errors or {}))
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ TEST = ("dataset", "task", "test_split", "dataset_options", "scores")
 MARGIN = 1.0  # points: about the spread that the authors' tasks show between seeds
 SHORTEST = 6  # hex digits by which a run is named
 CELL = {field.name for field in fields(RunCell)}
+
+
+class Pair(NamedTuple):
+    """Two groups of runs, neither of them empty, and the score that tells how `runs` stand to `others`."""
+
+    runs: Sequence[Record]
+    others: Sequence[Record]
+    metric: str
 
 
 class PairsError(ValueError):
@@ -118,27 +126,24 @@ def compare(groups: Sequence[Group], folder: Path, metric: str = "", margin: flo
     return adjust([_difference(first, other, folder, metric or metric_of(first), margin) for other in others])
 
 
-def told_apart(
-    runs: Sequence[Record], others: Mapping[str, Sequence[Record]], folder: Path, metric: str
-) -> tuple[dict[str, str], list[str]]:
-    """Say in a few words of each of several groups of runs whether it is told apart from one group.
+def told_apart(pairs: Mapping[str, Pair], folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Say in a few words of each of several groups of runs whether it is told apart from another.
 
     Args:
-        runs: the one group.
-        others: name -> another, none of them empty.
+        pairs: name -> what is compared.
         folder: of the records and their outcomes.
-        metric: which score.
 
     Returns:
         Name -> such as "worse by 4.1" or "cannot tell, below 2.3", read together by Holm's method, of those that have
         outcomes; and a line on each of these that could not be compared.
     """
-    first, found, failed = Group(label(runs[0]), tuple(runs)), {}, []
-    for name, group in others.items():
-        if not all("outcomes" in run.basis for run in (*runs, *group)):  # as of runs from before they were kept
+    found, failed = {}, []
+    for name, (runs, others, metric) in pairs.items():
+        if not all("outcomes" in run.basis for run in (*runs, *others)):  # as of runs from before they were kept
             continue
+        first, other = Group(label(others[0]), tuple(others)), Group(name, tuple(runs))
         try:
-            found[name] = _difference(first, Group(name, tuple(group)), folder, metric, MARGIN)
+            found[name] = _difference(first, other, folder, metric, MARGIN)
         except (PairsError, OutcomesError, PairedError) as error:
             failed.append(f"{name} is not compared: {error}.")
     return dict(zip(found, map(_in_words, adjust(list(found.values()))), strict=True)), failed

@@ -14,8 +14,9 @@ from dvbench.paper.ablation_rows import REDUCED, TABLES, Row, rows
 from dvbench.profile import counters
 from dvbench.tables.ablations import row_counts, tables
 from dvbench.tables.targets import TARGETS
+from dvbench.training.plan import Wish
 from dvbench.training.run_cell import RunCell
-from dvbench.training.wanted_runs import Wish, wanted
+from dvbench.training.wanted_runs import wanted
 from models.dynamicvis import DynamicVis, DynamicVisConfig
 from models.zoo import build
 from reports.ledger import Ledger

@@ -15,9 +15,10 @@ from dvbench.tables import standing, targets
 from dvbench.tables.standing import FILE
 from dvbench.tables.targets import TARGETS
 from dvbench.training import execute as execution
+from dvbench.training.plan import Wish
 from dvbench.training.run_cell import RunCell
 from dvbench.training.unfinished import Unfinished, begin_measuring, unfinished
-from dvbench.training.wanted_runs import Wish, wanted
+from dvbench.training.wanted_runs import wanted
 from dvbench.verbs import reproduce as verb
 from reports.ledger import Ledger
 from reports.plot import PlotError

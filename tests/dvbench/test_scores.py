@@ -11,7 +11,8 @@ from dvbench import cli, paper
 from dvbench.paper.score_rows import TABLES, benchmarks, printed
 from dvbench.tables.scores import tables
 from dvbench.tables.targets import TARGETS
-from dvbench.training.wanted_runs import Wish, wanted
+from dvbench.training.plan import Wish
+from dvbench.training.wanted_runs import wanted
 from models.zoo import ZOO
 from reports.table import Table
 from tests.dvbench.runs_on_paper import run
