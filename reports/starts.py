@@ -57,6 +57,8 @@ def starts_figure(panels: Sequence[Panel], starts: Sequence[str], *, title: str,
             _draw(axes, panel, starts, COLOURS[row % len(COLOURS)])
             axes.set_title(f"{panel.test}\n{panel.model}", fontsize=9, loc="left")
             axes.set_ylabel(f"{panel.score} (%)")
+        for axes in grid[0]:
+            axes.set_ylim(bottom=0)  # when all is drawn, as it fixes the top of the whole column
         figure.suptitle(title, x=0.01, ha="left")
         figure.supxlabel(fill(caption, 36 * len(tests)), x=0.01, ha="left", fontsize=7, color=PALE_INK)
     return figure
@@ -74,6 +76,5 @@ def _draw(axes: Axes, panel: Panel, starts: Sequence[str], colour: str) -> None:
     axes.set_xticks(range(len(starts)), starts)
     axes.tick_params(labelbottom=True)
     axes.set(xlim=(-0.4, len(starts) - 0.6))
-    axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -23,10 +23,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from tasks.files import BEST, LAST, LOG
 from tasks.protocol import Protocol
 from tasks.task import Batch, Task
 
-LAST, BEST, LOG = "last.ckpt", "best.ckpt", "log.csv"
 LEAST_STEPS = 12  # between two checkpoints: where epochs are shorter, writing would take as long as training
 MOST_STEPS = 200  # between two checkpoints of a longer epoch: minutes of a large run
 

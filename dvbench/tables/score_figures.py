@@ -16,6 +16,7 @@ from reports.pictures import Example
 from reports.plot import PlotError
 from reports.record import Record
 from tasks import protocol
+from tasks.files import LOG
 
 if TYPE_CHECKING:
     from dvbench.training.gallery import Arrays
@@ -88,7 +89,7 @@ def _confusion(folders: dict[str, Path], dataset: str, title: str) -> Figure:  #
 
 
 def _curves(folders: dict[str, Path], dataset: str, title: str) -> Figure:  # noqa: ARG001
-    logs = {name: pd.read_csv(folder / "log.csv") for name, folder in folders.items()}
+    logs = {name: pd.read_csv(folder / LOG) for name, folder in folders.items()}
     return pictures.curves(logs, metric="f1", title=title)
 
 

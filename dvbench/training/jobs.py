@@ -19,7 +19,8 @@ from dvbench.profile.isolate import cause_of_death, describe, go_before_the_pare
 from dvbench.training.execute import Place, execute
 from dvbench.training.run_cell import RunCell
 from reports.record import Record, Status
-from tasks.fit import LOG, Compute, Report
+from tasks.files import LOG
+from tasks.fit import Compute, Report
 
 ATTEMPTS = 3
 """How often a run is started whose process was killed; each start goes on from the last finished epoch."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from dvbench.training.plan import Wish, cell
 from dvbench.training.run_cell import RunCell
 from tasks import protocol
-from tasks.fit import BEST
+from tasks.files import BEST
 
 PRETRAINING = "synthetic_region"
 #: What is learned afterwards, from as many images and in as many steps whatever the start.

@@ -11,7 +11,8 @@ from dvbench.training.run_cell import RunCell, deciding_code
 from models.sources import sha256
 from models.weights_report import WeightsReport
 from reports.record import JSON
-from tasks.fit import BEST, LOG, Compute
+from tasks.files import BEST, LOG
+from tasks.fit import Compute
 
 OFFICIAL = "hf://KyanChen/DynamicVis/"  # where the authors publish their weights
 #: Other published weights that rows of the paper start from, by the SHA-256 digits that their file names carry.

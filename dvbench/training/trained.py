@@ -6,6 +6,7 @@ from pathlib import Path
 from dvbench.training.batches import Source
 from dvbench.training.execute import build_task
 from dvbench.training.run_cell import RunCell
+from tasks.files import MARK
 from tasks.fit import load_best
 from tasks.task import Task
 
@@ -22,7 +23,7 @@ def load_cell(checkpoint: Path) -> RunCell:
     """
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint} is {'a folder' if checkpoint.is_dir() else 'missing'}; give a checkpoint")
-    mark = checkpoint.parent / "run.json"
+    mark = checkpoint.parent / MARK
     try:
         told = json.loads(mark.read_text(encoding="utf-8"))["cell"]
         return RunCell(**{name: told[name] for name in RunCell.__dataclass_fields__})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from reports.escape import printable
 from reports.ledger import write_atomically
+from tasks.files import LOG, MARK
 
 MEASURING = "records/.measuring"  # no ending of a record
-MARK, LOG = "run.json", "log.csv"
 
 
 @dataclass(frozen=True)
