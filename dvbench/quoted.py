@@ -12,10 +12,11 @@ from dvbench.paper.cost_rows import RESOLUTIONS, ROWS, Row, printed, rows
 from dvbench.profile.cell import Cell
 from dvbench.profile.counters import Counts
 from dvbench.profile.sweep import counts_of
+from models.rivals.roster import LICENCES, RIVALS, Rival
 from reports.compare import Verdict, compare
 from reports.ledger import write_atomically
 
-QUOTING = ("README.md", "docs/measuring.md")
+QUOTING = ("README.md", "docs/measuring.md", "docs/rivals.md")
 _BLOCK = re.compile(r"(<!-- counts:(\w+) -->)(.*?)(<!-- /counts -->)", re.DOTALL)
 
 BASE, DENSE, LARGE = ("DynamicVis-B", ""), ("DynamicVis-B", "no_selection_no_mil"), ("DynamicVis-L", "")
@@ -107,11 +108,33 @@ def gap() -> str:
     ).replace("%", " %")
 
 
+def rivals() -> str:
+    """Every rival: what it is, whose code runs, its size, its learning rate, and what differs."""
+    lines = []
+    for name, one in RIVALS.items():
+        rows = ", ".join(f"{table} {row}" for table, found in one.rows.items() for row in found)
+        count = f"{_size(one, 2) / 1e6:.2f}"
+        if one.published:
+            own = _size(one, one.published.classes, **one.published.options)
+            told = f"{one.published.parameters / 1e6:.2f}, {one.published.where}"
+            count += f"; {own / 1e6:.2f} with {one.published.classes} classes ({told})"
+        rate = f"{one.lr:g}, {one.lr_from}" if one.lr else f"ours: {one.lr_from}"
+        code = f"{one.library}, {LICENCES[one.library]}"
+        lines.append((f"`{name}`", rows, one.paper, code, count, rate, one.differs))
+    heads = ("model", "rows, by table", "paper", "code, licence", "parameters (M)", "learning rate", "what differs")
+    return _table(heads, lines, "-------")
+
+
+def _size(one: Rival, classes: int, **options: bool) -> int:
+    return sum(parameter.numel() for parameter in one.build(classes=classes, **options).parameters())
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "found": readme_table,
     "flops": flops_table,
     "memory": memory_table,
     "gap": gap,
+    "rivals": rivals,
 }
 
 

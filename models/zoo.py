@@ -1,6 +1,6 @@
 """Every model by name: the one list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -99,15 +99,19 @@ ZOO: dict[str, Entry] = {
 }
 
 
-def entry(name: str) -> Entry:
+def entry(name: str, others: Collection[str] = ()) -> Entry:
     """Return the zoo's entry of that name.
+
+    Args:
+        name: a key of `ZOO`.
+        others: further names that could have been meant.
 
     Raises:
         UnknownModelError: no such model; names the nearest.
     """
     if name in ZOO:
         return ZOO[name]
-    near = get_close_matches(name, ZOO, n=3, cutoff=0.4)
+    near = get_close_matches(name, (*ZOO, *others), n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"choose from {', '.join(ZOO)}"
     raise UnknownModelError(f"unknown model '{name}': {hint}")
 

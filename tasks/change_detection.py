@@ -66,8 +66,7 @@ class ChangeDetection(Task):
 
     def configure_network(self) -> None:
         """Build the pyramid, the fusion of the dates and the decoder."""
-        chosen = read_options(ChangeOptions, self.protocol.head, self.protocol, "head")
-        chosen.check(len(self.problem.classes), self.protocol)
+        chosen = self.head_options()
         self.class_weights, width = chosen.class_weights, chosen.width
         self.neck = pyramid(self.backbone, width)
         kaiming(self.neck)  # the pyramid's own start is never reached inside open-cd's SequentialNeck
@@ -77,6 +76,12 @@ class ChangeDetection(Task):
             for _ in STRIDES
         )
         self.decoder = ChangeDecoder(width, len(self.problem.classes))
+
+    def head_options(self) -> ChangeOptions:
+        """Read the options of the head."""
+        chosen = read_options(ChangeOptions, self.protocol.head, self.protocol, "head")
+        chosen.check(len(self.problem.classes), self.protocol)
+        return chosen
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (batch, classes, height, width) of pairs (batch, 2, 3, height, width), before and after."""

@@ -31,24 +31,28 @@ class SemanticSegmentation(Task):
 
     def configure_network(self) -> None:
         """Build the pyramid and the heads."""
-        chosen = read_options(SegmentationOptions, self.protocol.head, self.protocol, "head")
-        classes = len(self.problem.classes)
-        chosen.check(classes, self.protocol)
+        chosen, classes = self.head_options(), len(self.problem.classes)
         self.class_weights = chosen.class_weights
         self.neck = pyramid(self.backbone, chosen.neck_width, levels=4)
         self.head = UPerNet(chosen.neck_width, chosen.width, classes)
         self.auxiliary = AuxiliaryHead(chosen.neck_width, chosen.auxiliary_width, classes)
 
+    def head_options(self) -> SegmentationOptions:
+        """Read the options of the head."""
+        chosen = read_options(SegmentationOptions, self.protocol.head, self.protocol, "head")
+        chosen.check(len(self.problem.classes), self.protocol)
+        return chosen
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (batch, classes, height, width) of images (batch, 3, height, width)."""
-        return _resized(self.head(self.neck(self.backbone(image))), image)
+        return resized(self.head(self.neck(self.backbone(image))), image)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return both cross-entropies."""
         maps = self.neck(self.backbone(batch["image"]))
         logits = {"decode": self.head(maps), "auxiliary": self.auxiliary(maps[AUXILIARY_LEVEL])}
         return {
-            name: cross_entropy(_resized(each, batch["image"]), batch["mask"], self.class_weights)
+            name: cross_entropy(resized(each, batch["image"]), batch["mask"], self.class_weights)
             for name, each in logits.items()
         }
 
@@ -67,5 +71,6 @@ class SemanticSegmentation(Task):
         return DenseScores(len(self.problem.classes), options)
 
 
-def _resized(logits: Tensor, image: Tensor) -> Tensor:
+def resized(logits: Tensor, image: Tensor) -> Tensor:
+    """Return logits at the size of an image, corners on corners."""
     return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=True)

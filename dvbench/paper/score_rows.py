@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvbench import paper
+from models.rivals.roster import RIVALS
 
 NO_SELECTION, FROM_SCRATCH, DOUBLE = "no_selection_no_mil", "selection_no_mil", "2x"
 MARKS = {NO_SELECTION: "†", FROM_SCRATCH: "‡", DOUBLE: " 2x"}
@@ -154,7 +155,7 @@ def _ours(table: int, line: Mapping[str, str]) -> Ours | None:
         return _retrieval(method, line["bands"])
     if method in _DYNAMICVIS:
         return _dynamicvis(table, _DYNAMICVIS[method], line)
-    return _others(table).get(method)
+    return (_others(table) | _rivals(table)).get(method)
 
 
 def _others(table: int) -> dict[str, Ours]:
@@ -173,6 +174,15 @@ def _others(table: int) -> dict[str, Ours]:
             return {method: Ours(model, changes={"losses": {"mil": 0.0}}) for method, model in models.items()}
         case _:
             return {}
+
+
+def _rivals(table: int) -> dict[str, Ours]:
+    """Return the rows that are rivals, trained at their authors' learning rate where that can be used."""
+    return {
+        row: Ours(name, input="1x", changes={"optimiser": {"lr": one.lr}} if one.lr else {})
+        for name, one in RIVALS.items()
+        for row in one.rows.get(table, ())
+    }
 
 
 def _dynamicvis(table: int, model: str, line: Mapping[str, str]) -> Ours:

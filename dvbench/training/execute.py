@@ -25,6 +25,8 @@ from dvbench.training.gallery import keep_confusion, keep_embeddings, keep_examp
 from dvbench.training.recall import recall_measures
 from dvbench.training.run_cell import RunCell
 from dvbench.training.stamp import rests_on
+from models.backbone import Backbone
+from models.rivals.roster import RIVALS, rival
 from models.weights import load_weights
 from models.weights_report import WeightsReport
 from models.zoo import build, entry
@@ -34,7 +36,9 @@ from reports.record import JSON, Measure, Record, Status
 from tasks.average_precision import EVALUATOR
 from tasks.constant import constant_score
 from tasks.embeddings import EmbeddingsError
+from tasks.files import BEST, LAST, LOG, MARK
 from tasks.fit import Compute, Report, fit, load_best, outcomes, score
+from tasks.rivals import RIVAL_TASKS
 from tasks.roster import task as find_task
 from tasks.task import NonFiniteLossError, Task
 
@@ -138,15 +142,18 @@ def build_task(cell: RunCell, source: Source) -> tuple[Task, WeightsReport | Non
     """
     chosen = source.protocol
     torch.manual_seed(cell.seed)
-    options = cell.model_options
-    if entry(cell.model).position:
-        options = {"image_size": chosen.image_size} | options
-    backbone = build(cell.model, **options)
-    task = find_task(chosen.task)(backbone, source.problem, chosen, pretrained=bool(cell.weights))
-    report = load_weights(task, cell.weights) if cell.weights else None
-    if report and task.embedded and "embeddings.weight" in report.used:
+    task = find_task(chosen.task)
+    if cell.model in RIVALS:
+        backbone: Backbone = rival(cell.model, len(source.problem.classes))
+        task = RIVAL_TASKS[chosen.task]
+    else:
+        position = {"image_size": chosen.image_size} if entry(cell.model).position else {}
+        backbone = build(cell.model, **(position | cell.model_options))
+    made = task(backbone, source.problem, chosen, pretrained=bool(cell.weights))
+    report = load_weights(made, cell.weights) if cell.weights else None
+    if report and made.embedded and "embeddings.weight" in report.used:
         raise EmbeddingsError(f"{cell.weights} has embeddings of the classes too: leave out head.embeddings")
-    return task, report
+    return made, report
 
 
 def _train_and_score(cell: RunCell, folder: Path, compute: Compute, report: Report) -> Trained:
@@ -214,12 +221,12 @@ def _percent(value: float, interval: tuple[float, float] | None = None) -> Measu
 
 def _claim(folder: Path, cell: RunCell, identity: str, *, fresh: bool) -> None:
     """Make a run's folder ours, or refuse it."""
-    mark = folder / "run.json"
+    mark = folder / MARK
     if mark.is_file():
         if json.loads(mark.read_text(encoding="utf-8"))["identity"] != identity:
             raise RunFolderError(f"{folder} holds a run of another configuration: choose another --out, or remove it")
         if fresh:
-            for name in ("last.ckpt", "best.ckpt", "log.csv"):
+            for name in (LAST, BEST, LOG):
                 (folder / name).unlink(missing_ok=True)
     elif folder.is_dir() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} holds files that are not of a run: choose another --out, or remove it")

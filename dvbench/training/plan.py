@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dvbench.data import catalog
 from dvbench.kept import keep, kept_file, read_kept
 from dvbench.training.run_cell import RunCell, Scale, deciding_code
+from models.rivals.roster import RIVALS, check
 from models.sources import locate, sha256
 from models.zoo import entry
 from tasks import protocol
@@ -37,6 +38,7 @@ class Wish:
             differ little, else 1.
         weights: pretrained weights by model.
         rows: part of the names of the rows that are run; all if empty.
+        rates: `paper` trains a rival at its authors' learning rate where that can be used, `equal` as DynamicVis.
         changes: keys of the protocols that are replaced.
     """
 
@@ -45,6 +47,7 @@ class Wish:
     seeds: int | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
+    rates: str = "paper"
     changes: Mapping[str, object] = field(default_factory=dict)
 
     def wants(self, name: str) -> bool:
@@ -110,11 +113,14 @@ def cell(
     """Make a cell; in a reduced run the protocol's stand-in takes its place.
 
     Raises:
-        UnknownModelError, ProtocolError: model or protocol do not exist or do not hold together.
+        UnknownModelError, RivalError, ProtocolError: model or protocol do not exist or do not hold together.
         WeightsError, EmbeddingsError: the weights, or the file of class embeddings, cannot be found.
     """
-    entry(model)
     chosen = name if scale == "full" else protocol.load(name).smoke
+    if model in RIVALS:
+        check(model, protocol.load(chosen).task)
+    else:
+        entry(model, RIVALS)
     made = RunCell(
         model=model,
         protocol=chosen,

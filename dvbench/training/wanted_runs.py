@@ -1,6 +1,6 @@
 """The runs that a table or figure asks for, at full scale or reduced, and why some of its rows are not among them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dvbench.paper import ablation_rows
 from dvbench.paper.ablation_rows import Row
@@ -8,6 +8,7 @@ from dvbench.paper.score_rows import Benchmark, Ours, benchmarks, printed
 from dvbench.training import pretraining_study
 from dvbench.training.plan import Wish, cell, choose_scale
 from dvbench.training.run_cell import RunCell, Scale
+from models.rivals.roster import RIVALS
 from tasks import protocol
 
 
@@ -39,7 +40,7 @@ def row_cell(benchmark: Benchmark, ours: Ours, wish: Wish, seed: int) -> RunCell
     weights = wish.weights.get(ours.model, "") if ours.pretrained else ""
     if ours.pretrained and not weights:
         return None
-    changes = {**wish.changes, **ours.changes}
+    changes = {**wish.changes, **(ours.changes if wish.rates == "paper" or ours.model not in RIVALS else {})}
     return cell(
         ours.model,
         benchmark.protocol,
@@ -67,9 +68,21 @@ def _full(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:
 def _smoke(benchmark: Benchmark, wish: Wish) -> Iterator[RunCell]:
     chosen = protocol.load(stand_in(benchmark))
     scale: Scale = "smoke"
-    for model in chosen.models:
-        for seed in range(wish.seeds or 1) if wish.wants(model) else ():
+    models = [model for model in chosen.models if wish.wants(model)]
+    if wish.rows:  # rivals run where they are named
+        named = [line.ours.model for line in printed(benchmark.table) if line.ours and wish.wants(line.name)]
+        models += [_reduced(model, chosen.models) for model in named]
+    for model in dict.fromkeys(models):
+        for seed in range(wish.seeds or 1):
             yield cell(model, benchmark.protocol, scale, seed=seed, changes=wish.changes)
+
+
+def _reduced(model: str, models: Sequence[str]) -> str:
+    """Return what stands in for a row's model: a rival for itself, the first small model of its kind for another."""
+    if model in RIVALS:
+        return model
+    kind = model.rstrip("0123456789").partition("_")[0]
+    return next((small for small in models if small.startswith(kind)), models[0])
 
 
 def ablation_cell(row: Row, wish: Wish, scale: Scale, seed: int) -> RunCell:

@@ -13,6 +13,8 @@ def list_things(options: argparse.Namespace) -> int:
     """List what there is by name."""
     if options.what in ("models", "all"):
         print_tables(_models())
+    if options.what in ("rivals", "all"):
+        print_tables(_rivals())
     if options.what in ("datasets", "all"):
         print_tables(_datasets())
     if options.what in ("tasks", "all"):
@@ -49,6 +51,20 @@ def _models() -> "Table":
     return Table("Models", ["Name", "parameters", "of which classes", "What"], body)
 
 
+def _rivals() -> "Table":
+    from models.rivals.roster import RIVALS
+    from reports.table import Table
+
+    body = []
+    for name, one in RIVALS.items():
+        rows = ", ".join(str(table) for table in one.rows)
+        body.append([name, one.title, one.task, rows, one.library, one.paper])
+    note = (
+        "Whole networks for one task: dvbench run TASK --model NAME. What differs from their authors': docs/rivals.md."
+    )
+    return Table("Rivals", ["Name", "Method", "Task", "Tables", "Code of", "Paper"], body, [note])
+
+
 def _datasets() -> "Table":
     from dvbench.data.catalog import CATALOG, data_root, is_found
     from reports.table import Table
@@ -75,6 +91,7 @@ def _tasks() -> "Table":
 def add_to(verbs: Subparsers) -> None:
     """Add `list` and `doctor` to the command line."""
     sub = add_verb(verbs, "list", list_things, "list models, datasets and tables by name", "  dvbench list models\n")
-    sub.add_argument("what", nargs="?", default="all", choices=["models", "datasets", "tasks", "tables", "all"])
+    things = ["models", "rivals", "datasets", "tasks", "tables", "all"]
+    sub.add_argument("what", nargs="?", default="all", choices=things)
 
     add_verb(verbs, "doctor", doctor, "say what works on this machine, and why the rest does not", "  dvbench doctor\n")

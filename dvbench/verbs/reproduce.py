@@ -71,6 +71,7 @@ def _train(names: Sequence[str], options: argparse.Namespace, work: Mapping[str,
         options.seeds,
         _weights(options.weights),
         tuple(options.rows),
+        options.rates,
         {"epochs": options.epochs} if options.epochs else {},
     )
     for name in names:
@@ -219,6 +220,12 @@ def add_to(verbs: Subparsers) -> None:
         "--seeds", type=positive, metavar="N", help="runs of each row (default: 1; 3 in reduced runs of tables 15-19)"
     )
     training.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only rows whose names hold these")
+    training.add_argument(
+        "--rates",
+        default="paper",
+        choices=["paper", "equal"],
+        help="of rivals at full scale: their authors' learning rate, where AdamW can have it, or that of DynamicVis",
+    )
     training.add_argument("--weights", nargs="+", default=[], metavar="MODEL=FILE", help="pretrained weights")
     training.add_argument("--epochs", type=positive, metavar="N", help="in place of the protocols'")
     training.add_argument("--devices", type=positive, default=1, metavar="N", help="processes, one a device")

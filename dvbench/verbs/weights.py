@@ -69,7 +69,7 @@ def export(options: argparse.Namespace) -> int:
     from dvbench.weights.export import in_official_names
     from dvbench.weights.weight_tables import exported_table
     from reports.ledger import write_atomically
-    from tasks.fit import BEST
+    from tasks.files import BEST
 
     _check_out(options, ".pth")
     made = in_official_names(options.run / BEST if options.run.is_dir() else options.run)

@@ -359,7 +359,7 @@ def test_list(run: Run) -> None:
     outcome = run("list")
     assert (outcome.code, outcome.err) == (0, "")
     assert "36,770,142" in outcome.out.split("dynamicvis_b ")[1].splitlines()[0]
-    for name in ("vit_b16", "swin_t", "neon_trees", "table14", "figure21"):
+    for name in ("vit_b16", "swin_t", "segformer", "neon_trees", "table14", "figure21"):
         assert name in outcome.out
 
 

@@ -7,10 +7,10 @@ import pytest
 from dvbench import quoted
 
 HOUSE = Path(__file__).resolve().parents[2]
-SLOW = pytest.param("docs/measuring.md", marks=pytest.mark.slow)
+SLOW = [pytest.param(f"docs/{name}.md", marks=pytest.mark.slow) for name in ("measuring", "rivals")]
 
 
-@pytest.mark.parametrize("name", ["README.md", SLOW])
+@pytest.mark.parametrize("name", ["README.md", *SLOW])
 def test_quoted_counts_are_those_of_the_code(name: str) -> None:
     text = (HOUSE / name).read_text(encoding="utf-8")
     assert "<!-- counts:" in text
