@@ -36,6 +36,10 @@ def locate(source: str) -> Path:
         return _published(library, name)
     if source.startswith("hf://"):
         return _from_hub(source)
+    if "://" in source:
+        raise WeightsError(
+            f"'{source}' is an address that is not fetched: download it, or give hf://owner/repository/file"
+        )
     path = Path(source)
     if not path.is_file():
         raise WeightsError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; give a file of weights")
@@ -62,7 +66,9 @@ def sha256(path: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or its kind where it has none that says anything."""
+    if isinstance(error, KeyError):  # its message is the key alone
+        return f"{type(error).__name__} {error}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

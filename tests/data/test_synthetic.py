@@ -142,6 +142,20 @@ def test_regions_are_boxes_in_the_image() -> None:
         assert set(kinds.tolist()) <= set(range(len(PLACES)))
 
 
+def test_regions_to_learn_from_are_places_and_objects() -> None:
+    dataset = Synthetic("region", size=128, object_size=16)
+    seen = set()
+    for index in range(20):
+        sample, drawn = dataset[index], dataset.scene(index)
+        named = [dataset.classes[kind] for kind in sample["label"]]
+        objects = [Surface(kind).name.lower() for kind in drawn.instances.kinds]
+        assert named == [*(PLACES[kind] for kind in drawn.regions.kinds), *objects]
+        boxes = np.concatenate([drawn.regions.boxes, drawn.instances.boxes])
+        assert np.array_equal(sample["bbox_xyxy"].numpy(), boxes)
+        seen |= set(named)
+    assert len(seen) >= 12
+
+
 def test_presence_lists_what_the_semantic_mask_shows() -> None:
     for drawn in scenes():
         assert np.flatnonzero(drawn.presence).tolist() == sorted(set(np.unique(drawn.semantic).tolist()) - {IGNORE})

@@ -167,6 +167,10 @@ def test_the_table_says_which_starts_differ(runs: list[RunCell], tmp_path: Path)
     assert any("Not comparable with the paper" in note for note in table.notes)
     assert figure is not None
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 10
+    for axes in figure.axes:
+        bottom, top = axes.get_ylim()
+        assert bottom == 0
+        assert top > max(float(max(line.get_ydata())) for line in axes.lines)  # type: ignore[arg-type]
 
 
 def test_runs_of_other_starts_and_settings_are_left_out() -> None:

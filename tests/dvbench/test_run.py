@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from dvbench import cli
+from dvbench.data.catalog import dataset
 from dvbench.verbs.common import INTERRUPTED
 from reports.ledger import Ledger
 from reports.outcomes import Outcomes
@@ -71,6 +72,10 @@ def test_a_run_leaves_a_record_with_scores_intervals_and_circumstances(run: Run,
     assert 0 <= low <= float(record.measures["f1"].value or 0) <= high <= 100
     assert record.environment["reduced"] is True
     assert json.loads(str(record.environment["protocol"]))["epochs"] == 2
+    found = Outcomes.of(record, tmp_path / "records")
+    images = [int(str(name).rpartition("/")[2].partition(",")[0]) for name in found.images]
+    scenes = dataset("synthetic_classification", "test", size=64, count=4, object_size=16)
+    assert found.arrays["true"].tolist() == [int(scenes[index]["label"]) for index in images]
     kept = {path.name for path in folder(tmp_path).iterdir()}
     assert {"best.ckpt", "last.ckpt", "log.csv", "examples.npz", "confusion.csv", "run.json", "tensorboard"} <= kept
     log = pd.read_csv(folder(tmp_path) / "log.csv")
