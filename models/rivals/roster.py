@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, InputError
 from models.rivals import libraries
+from models.rivals.bit import BIT
 from models.rivals.libraries import smp, torchvision
 
-SMP, TORCHVISION, TORCHGEO = "segmentation_models_pytorch", "torchvision", "torchgeo"
-LICENCES = {SMP: "MIT", TORCHVISION: "BSD-3-Clause", TORCHGEO: "MIT"}
+SMP, TORCHVISION, TORCHGEO, HERE = "segmentation_models_pytorch", "torchvision", "torchgeo", "dvbench"
+LICENCES = {SMP: "MIT", TORCHVISION: "BSD-3-Clause", TORCHGEO: "MIT", HERE: "Apache-2.0"}
 SGD = "its authors trained it by SGD, whose rate says nothing for AdamW"
 
 
@@ -194,6 +195,17 @@ RIVALS: dict[str, Rival] = {
         "a U-Net with ResNet-34; skips carry signed differences, where the authors' carry absolute ones",
         lr=1e-3,
         lr_from="its authors' code, which takes Adam's own",
+    ),
+    "bit": Rival(
+        "BIT",
+        CHANGE,
+        BIT,
+        {8: ("BIT",), 9: ("BIT",), 10: ("BIT",)},
+        HERE,
+        "arXiv 2103.00208",
+        "written from the paper and held against its equations; heads of 64 channels in encoder and decoder, as in its "
+        "authors' default configuration, where the paper says 8",
+        divisor=8,
     ),
     "changestar": Rival(
         "ChangeStar",

@@ -9,7 +9,7 @@ from dvbench import paper
 from models.backbone import InputError
 from models.rivals.roster import LICENCES, RIVALS, RivalError, check, rival
 
-LIGHT = ("unet", "fc_ef")
+LIGHT = ("unet", "fc_ef", "bit")
 ALL = [name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in RIVALS]
 PUBLISHED = [name for name, one in RIVALS.items() if one.published]
 TOLERANCE = 0.02
@@ -67,7 +67,7 @@ def test_images_of_a_batch_do_not_see_each_other_when_scored(name: str) -> None:
     torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", ["unet", "fc_ef"])
 def test_a_size_that_it_cannot_take_is_named(name: str) -> None:
     with pytest.raises(InputError, match="72 x 72 pixels: both sides must be divisible by 32"):
         rival(name, 2)(images(name, 1, 72))
