@@ -118,7 +118,7 @@ def cell(
     """
     chosen = name if scale == "full" else protocol.load(name).smoke
     if model in RIVALS:
-        check(model, protocol.load(chosen).task)
+        check(model, protocol.load(chosen).task, weights)
     else:
         entry(model, RIVALS)
     made = RunCell(

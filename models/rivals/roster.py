@@ -283,10 +283,12 @@ class Whole(Backbone):
         return (self.network(image),)
 
 
-def check(name: str, task: str) -> None:
-    """Raise RivalError where a rival is for another task."""
+def check(name: str, task: str, weights: str = "") -> None:
+    """Raise RivalError where a rival is for another task, or is to start from weights, whose keys nobody maps yet."""
     if task != RIVALS[name].task:
         raise RivalError(f"{name} is for {RIVALS[name].task}, not {task}")
+    if weights:
+        raise RivalError(f"{name} starts from random weights, and not from {weights}: leave out --weights")
 
 
 def rival(name: str, classes: int) -> Whole:

@@ -84,6 +84,8 @@ def test_a_training_batch_of_one_is_refused_where_batch_norm_cannot_have_it() ->
 def test_another_task_and_too_many_classes_are_refused() -> None:
     with pytest.raises(RivalError, match="unet is for semantic_segmentation, not change_detection"):
         check("unet", "change_detection")
+    with pytest.raises(RivalError, match=r"unet starts from random weights, and not from unet\.pth: leave out"):
+        check("unet", "semantic_segmentation", "unet.pth")
     with pytest.raises(RivalError, match="changestar: ChangeStar tells changed from unchanged, not 3 classes"):
         rival("changestar", 3)
 
