@@ -119,7 +119,7 @@ def rivals() -> str:
             told = f"{one.published.parameters / 1e6:.2f}, {one.published.where}"
             count += f"; {own / 1e6:.2f} with {one.published.classes} classes ({told})"
         rate = f"{one.lr:g}, {one.lr_from}" if one.lr else f"ours: {one.lr_from}"
-        code = f"{one.library}, {LICENCES[one.library]}"
+        code = f"{one.code_of}, {LICENCES[one.code_of]}"
         lines.append((f"`{name}`", rows, one.paper, code, count, rate, one.differs))
     heads = ("model", "rows, by table", "paper", "code, licence", "parameters (M)", "learning rate", "what differs")
     return _table(heads, lines, "-------")

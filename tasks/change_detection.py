@@ -8,20 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.dense import (
-    DenseOptions,
-    DenseScores,
-    PixelHeadOptions,
-    classifier,
-    conv,
-    cross_entropy,
-    dice,
-    slide,
-    to_original,
-)
+from tasks.dense import PixelHeadOptions, PixelTask, classifier, conv, cross_entropy, dice
 from tasks.initial import kaiming
 from tasks.necks import STRIDES, pyramid
-from tasks.task import Batch, Prediction, Scores, Task, read_options
+from tasks.task import Batch
 
 
 class ChangeOptions(PixelHeadOptions):
@@ -57,17 +47,16 @@ class ChangeDecoder(nn.Module):
         return logits
 
 
-class ChangeDetection(Task):
+class ChangeDetection(PixelTask):
     """Changed or not for each pixel of a pair of images. Losses: cross-entropy and Dice."""
 
     HeadOptions = ChangeOptions
-    ScoreOptions = DenseOptions
+    ALIGN_CORNERS = False
     LOSSES = ("ce", "dice")
 
     def configure_network(self) -> None:
         """Build the pyramid, the fusion of the dates and the decoder."""
-        chosen = self.head_options()
-        self.class_weights, width = chosen.class_weights, chosen.width
+        width = self.head_options(ChangeOptions).width
         self.neck = pyramid(self.backbone, width)
         kaiming(self.neck)  # the pyramid's own start is never reached inside open-cd's SequentialNeck
         self.fuse = nn.ModuleList(
@@ -76,12 +65,6 @@ class ChangeDetection(Task):
             for _ in STRIDES
         )
         self.decoder = ChangeDecoder(width, len(self.problem.classes))
-
-    def head_options(self) -> ChangeOptions:
-        """Read the options of the head."""
-        chosen = read_options(ChangeOptions, self.protocol.head, self.protocol, "head")
-        chosen.check(len(self.problem.classes), self.protocol)
-        return chosen
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (batch, classes, height, width) of pairs (batch, 2, 3, height, width), before and after."""
@@ -94,20 +77,6 @@ class ChangeDetection(Task):
         """Return cross-entropy and Dice."""
         logits = self(batch["image"])
         return {"ce": cross_entropy(logits, batch["mask"], self.class_weights), "dice": dice(logits, batch["mask"])}
-
-    def predict(self, batch: Batch) -> list[Prediction]:
-        """Return the "logits" of each pair at its original size."""
-        image = batch["image"]
-        logits = slide(self, image, self.protocol.window)
-        pairs = zip(logits, batch["size"], strict=True)
-        return [
-            {"logits": to_original(each, self.extent(size, image), size, align_corners=False)} for each, size in pairs
-        ]
-
-    def configure_scores(self) -> Scores:
-        """Make the scores."""
-        options = read_options(DenseOptions, self.protocol.scores, self.protocol, "scores")
-        return DenseScores(len(self.problem.classes), options)
 
 
 def _resized(small: Tensor, like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from tasks.initial import kaiming, normal
 from tasks.protocol import Positive, Protocol, ProtocolError, Window
-from tasks.task import Batch, Options, Prediction, Scores
+from tasks.task import Batch, Options, Prediction, Scores, Task, read_options
 
 IGNORED = 255
 
@@ -111,6 +111,43 @@ class PixelHeadOptions(Options):
         if self.class_weights and len(self.class_weights) != classes:
             told = f"{len(self.class_weights)} numbers for {classes} classes"
             raise ProtocolError(f"protocol {protocol.name}: head.class_weights: {told}")
+
+
+P = TypeVar("P", bound=PixelHeadOptions)
+
+
+class PixelTask(Task):
+    """What both tasks with a class for each pixel share: options, predictions at the original size, scores.
+
+    Attributes:
+        ALIGN_CORNERS: of resizing logits, as the authors' head has it.
+        class_weights: what a pixel of each class costs; empty where all cost the same.
+    """
+
+    ScoreOptions = DenseOptions
+    ALIGN_CORNERS: ClassVar[bool]
+    class_weights: tuple[float, ...] = ()
+
+    def head_options(self, kind: type[P]) -> P:
+        """Read the options of the head, and keep the weights of the classes."""
+        chosen = read_options(kind, self.protocol.head, self.protocol, "head")
+        chosen.check(len(self.problem.classes), self.protocol)
+        self.class_weights = chosen.class_weights
+        return chosen
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Return the "logits" of each image, or pair, at its original size."""
+        image = batch["image"]
+        logits = slide(self, image, self.protocol.window)
+        return [
+            {"logits": to_original(each, self.extent(size, image), size, align_corners=self.ALIGN_CORNERS)}
+            for each, size in zip(logits, batch["size"], strict=True)
+        ]
+
+    def configure_scores(self) -> Scores:
+        """Make the scores."""
+        options = read_options(DenseOptions, self.protocol.scores, self.protocol, "scores")
+        return DenseScores(len(self.problem.classes), options)
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, class_weights: Sequence[float] = ()) -> Tensor:

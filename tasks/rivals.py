@@ -2,38 +2,39 @@
 
 from torch import Tensor
 
-from tasks.change_detection import ChangeDetection
-from tasks.dense import cross_entropy
-from tasks.semantic_segmentation import SemanticSegmentation, resized
+from tasks.change_detection import ChangeDetection, ChangeOptions
+from tasks.dense import PixelTask, cross_entropy
+from tasks.semantic_segmentation import SegmentationOptions, SemanticSegmentation
 from tasks.task import Batch, Task
 
 
-class RivalSegmentation(SemanticSegmentation):
+class Rival(PixelTask):
+    """A task whose backbone, a `models.rivals.roster.Whole`, gives the logits."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits (batch, classes, height, width) of images or pairs."""
+        logits: Tensor = self.backbone(image)[0]
+        return logits
+
+
+class RivalSegmentation(Rival, SemanticSegmentation):
     """Semantic segmentation by a rival. Loss: cross-entropy."""
 
     def configure_network(self) -> None:
         """Read the weights of the classes; the network is whole."""
-        self.class_weights = self.head_options().class_weights
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (batch, classes, height, width) of images (batch, 3, height, width)."""
-        return resized(self.backbone(image)[0], image)
+        self.head_options(SegmentationOptions)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy."""
         return {"decode": cross_entropy(self(batch["image"]), batch["mask"], self.class_weights)}
 
 
-class RivalChange(ChangeDetection):
+class RivalChange(Rival, ChangeDetection):
     """Change detection by a rival. Losses: those of the task."""
 
     def configure_network(self) -> None:
         """Read the weights of the classes; the network is whole."""
-        self.class_weights = self.head_options().class_weights
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (batch, classes, height, width) of pairs (batch, 2, 3, height, width), before and after."""
-        return resized(self.backbone(image)[0], image)
+        self.head_options(ChangeOptions)
 
 
 RIVAL_TASKS: dict[str, type[Task]] = {"semantic_segmentation": RivalSegmentation, "change_detection": RivalChange}

@@ -28,7 +28,7 @@ def rivals() -> Table:
     body = []
     for name, one in RIVALS.items():
         rows = ", ".join(str(table) for table in one.rows)
-        body.append([name, one.title, one.task, rows, one.library, one.paper])
+        body.append([name, one.title, one.task, rows, one.code_of, one.paper])
     note = "Whole networks for one task, dvbench run TASK --model NAME; what differs from theirs: docs/rivals.md."
     return Table("Rivals", ["Name", "Method", "Task", "Tables", "Code of", "Paper"], body, [note])
 

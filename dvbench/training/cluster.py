@@ -60,6 +60,8 @@ class RayCluster:
             return self._ray.get(handle), False
         except self._ray.exceptions.OutOfMemoryError:
             return (Status.OOM, "its process was stopped by Ray, as the machine ran out of memory"), True
+        except self._ray.exceptions.RayTaskError:  # of importing what is to run, as `work` lets no other out
+            return (Status.ERROR, "dvbench cannot be imported there: install the same version on every machine"), False
         except self._ray.exceptions.RayError as error:
             return (Status.CRASHED, f"its process was killed ({type(error).__name__})"), True
 

@@ -48,7 +48,7 @@ class Rival:
         task: what it is for.
         build: makes the network, with random weights, for a number of classes.
         rows: number of a table -> names of its rows that this is.
-        library: whose code runs.
+        code_of: whose code runs.
         paper: where it was published.
         differs: what is not as its authors have it.
         lr: its authors' learning rate, where it is one of Adam or AdamW.
@@ -62,7 +62,7 @@ class Rival:
     task: str
     build: Callable[..., nn.Module]
     rows: Mapping[int, tuple[str, ...]]
-    library: str
+    code_of: str
     paper: str
     differs: str
     lr: float | None = None
@@ -109,7 +109,7 @@ RIVALS: dict[str, Rival] = {
     "pspnet": Rival(
         "PSPNet",
         SEGMENTATION,
-        partial(smp, "PSPNet", "resnet50", encoder_depth=5, psp_out_channels=512),
+        partial(smp, "PSPNet", "resnet50", encoder_depth=5, psp_out_channels=512, upsampling=32),
         {6: ("PSPNet",), 7: ("PSPNet",)},
         SMP,
         "arXiv 1612.01105",

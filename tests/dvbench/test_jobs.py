@@ -17,7 +17,7 @@ import pytest
 
 from dvbench import cli
 from dvbench.training import plan
-from dvbench.training.cluster import ray_cluster
+from dvbench.training.cluster import RayCluster, ray_cluster
 from dvbench.training.jobs import ATTEMPTS, Job, Outcome, Pool, Processes, at_once_here, run_side_by_side, work
 from dvbench.training.run_cell import RunCell
 from dvbench.verbs.common import INTERRUPTED
@@ -26,7 +26,7 @@ from reports.record import Record, Status
 from tasks.fit import Compute
 
 PROGRAM = str(Path(sys.executable).with_name("dvbench"))
-SMALL = ("counts.train=8", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
+SMALL = ("counts.train=48", "counts.val=4", "counts.test=4", "dataset_options.size=64", "image_size=64", "batch=4")
 EPOCHS = 8
 # A machine under load starts Ray's own processes too slowly for Ray's patience.
 PATIENT = {
@@ -95,6 +95,28 @@ def test_a_process_with_other_code_refuses(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("raised", "kind", "reason", "died"),
+    [
+        ("OutOfMemoryError", Status.OOM, "the machine ran out of memory", True),
+        ("RayTaskError", Status.ERROR, "dvbench cannot be imported there", False),
+        ("WorkerCrashedError", Status.CRASHED, "its process was killed (WorkerCrashedError)", True),
+    ],
+)
+def test_what_ended_a_run_on_a_cluster_is_told(raised: str, kind: Status, reason: str, died: bool) -> None:
+    """A process that cannot import dvbench is not started again: it never will."""
+    errors = pytest.importorskip("ray.exceptions", reason="the ray extra is not installed")
+    error = type(raised, (getattr(errors, raised),), {"__init__": lambda _: None, "__str__": lambda _: ""})
+
+    def get(_: object) -> None:
+        raise error
+
+    cluster = RayCluster(SimpleNamespace(get=get, exceptions=errors), SimpleNamespace(remote=lambda job: job))
+    handle = cluster.start("job")  # type: ignore[arg-type]
+    (found, told), killed = cluster.outcome(handle)  # type: ignore[misc]
+    assert (found, reason in told, killed) == (kind, True, died)
+
+
 @pytest.mark.parametrize("where", ["here", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_run_that_always_dies_is_a_row_and_the_others_end(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +125,7 @@ def test_a_run_that_always_dies_is_a_row_and_the_others_end(
         pytest.importorskip("ray", reason="the ray extra is not installed")
     for name, value in PATIENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the processes of Ray find `dying`
     told: list[str] = []
     pool = partial(Processes, 2, dying) if where == "here" else partial(ray_cluster, "", Compute("cpu"), dying)
     found = run(cells(3), tmp_path, told, pool)
@@ -208,10 +231,11 @@ def midway(out: Path) -> Path | None:
 
 
 def trainer_of(started: "subprocess.Popen[str]") -> psutil.Process:
-    """Find a process that trains, by the title that Ray gives it or by its start."""
+    """Find a process that trains, by the title that Ray gives it or by the one that it is forked from."""
     for child in psutil.Process(started.pid).children(recursive=True):
         with suppress(psutil.Error):
-            if any(sign in " ".join(child.cmdline()) for sign in ("ray::work", "spawn_main")):
+            forked_from = " ".join(psutil.Process(child.ppid()).cmdline())
+            if "ray::work" in " ".join(child.cmdline()) or "forkserver" in forked_from:
                 return child
     return pytest.fail("no process trains")
 

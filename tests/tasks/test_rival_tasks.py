@@ -1,4 +1,4 @@
-"""Rivals behind their tasks: losses as the protocol has them, on whatever size the network answers with."""
+"""Rivals behind their tasks: losses as the protocol has them, predictions at the size of the original."""
 
 import math
 
@@ -13,10 +13,10 @@ from tests.tasks.made_up import protocol
 
 
 class Undecided(nn.Module):
-    """Says nothing of any class, at a quarter of the size."""
+    """Says nothing of any class."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return image.new_zeros(len(image), 2, image.shape[-2] // 4, image.shape[-1] // 4)
+        return image.new_zeros(len(image), 2, *image.shape[-2:])
 
 
 def made(name: str) -> RivalSegmentation | RivalChange:
